@@ -1,0 +1,849 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * I/O address spaces: what MAP, UNMAP and attachment do to mappings, pinned
+ * memory and page tables.
+ *
+ * Invariant under ioasid.lock: as long as there is a pinner, every mapping that
+ * is not busy holds a pin and is in every page table. Pinning needs the lock
+ * dropped, so whoever is about to break the invariant mends it first:
+ *
+ *  - MAP inserts a busy mapping, which reserves the range, then pins and enters
+ *    it into the tables that there are, and makes it live in the same critical
+ *    section in which it has seen that there is no pinner or the pin is there.
+ *  - An attachment counts itself as a pinner, so that every MAP from then on
+ *    pins, then pins what was live before, and only then makes a page table.
+ *  - When the last pinner goes, its page table is gone already, and mappings
+ *    drop their pins, but for those that in-kernel accesses use.
+ */
+#include <linux/log2.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "ioasid_private.h"
+#include "trace.h"
+
+/* ---- types ---- */
+
+static const u64 type_ops[] = {
+	[IOMMU_IOASID_TYPE_KERNEL] = BIT_ULL(IOMMU_IOASID_OP_ROOT) |
+				     BIT_ULL(IOMMU_IOASID_OP_MAP) |
+				     BIT_ULL(IOMMU_IOASID_OP_ATTACH) |
+				     BIT_ULL(IOMMU_IOASID_OP_ATTACH_PASID) |
+				     BIT_ULL(IOMMU_IOASID_OP_ACCESS),
+};
+
+/**
+ * ioasid_type_ops - What a type of address space allows
+ * @type: enum iommu_ioasid_type, or any number
+ *
+ * Return: A bit for each enum iommu_ioasid_op, 0 if there is no such type.
+ */
+u64 ioasid_type_ops(u32 type)
+{
+	if (type >= ARRAY_SIZE(type_ops))
+		return 0;
+	return type_ops[array_index_nospec(type, ARRAY_SIZE(type_ops))];
+}
+
+/**
+ * ioasid_may - Look up whether an address space allows an operation
+ * @ioas: The address space
+ * @op: The operation
+ *
+ * Return: Whether it does.
+ */
+bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op)
+{
+	return ioasid_type_ops(ioas->type) & BIT_ULL(op);
+}
+
+/* ---- life ---- */
+
+/**
+ * ioasid_alloc - Make an address space
+ * @ictx: The context
+ * @type: Its type
+ * @snoop: Its snoop policy
+ * @addr_width: Bits of its largest address, 0 for all
+ *
+ * Return: The address space, not published, or -ENOSPC or -ENOMEM. Until it is
+ * published, ioasid_object_abort() and ioasid_destroy() undo this.
+ */
+struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
+			    enum iommu_ioasid_type type,
+			    enum iommu_snoop_policy snoop,
+			    unsigned int addr_width)
+{
+	struct ioasid *ioas;
+	int rc;
+
+	ioas = kzalloc_obj(*ioas, GFP_KERNEL_ACCOUNT);
+	if (!ioas)
+		return ERR_PTR(-ENOMEM);
+
+	ioas->permitted = iova_ranges_alloc(1);
+	if (!ioas->permitted) {
+		rc = -ENOMEM;
+		goto err_free;
+	}
+	ioas->ictx = ictx;
+	ioas->type = type;
+	ioas->snoop = snoop;
+	ioas->addr_width = addr_width;
+	ioas->last = ULONG_MAX;
+	if (addr_width && addr_width < BITS_PER_LONG)
+		ioas->last = (1UL << addr_width) - 1;
+	mutex_init(&ioas->unmap_lock);
+	mutex_init(&ioas->lock);
+	ioas->mappings = RB_ROOT;
+	ioas->alignment = PAGE_SIZE;
+	INIT_LIST_HEAD(&ioas->tables);
+	INIT_LIST_HEAD(&ioas->reserved);
+	INIT_LIST_HEAD(&ioas->accesses);
+	init_waitqueue_head(&ioas->access_wait);
+	iova_ranges_set(ioas->permitted, 0, ioas->last);
+
+	rc = ioasid_object_init(ictx, &ioas->obj, IOMMUFD_OBJ_IOAS);
+	if (rc)
+		goto err_permitted;
+	return ioas;
+
+err_permitted:
+	kfree(ioas->permitted);
+err_free:
+	kfree(ioas);
+	return ERR_PTR(rc);
+}
+
+static void mapping_free(struct mapping *map)
+{
+	if (map->pinned)
+		pinned_mem_unpin(map->mem);
+	pinned_mem_put(map->mem);
+	kfree(map);
+}
+
+/**
+ * ioasid_destroy - Free an address space
+ * @ioas: The address space; nothing is attached and nobody can find it
+ */
+void ioasid_destroy(struct ioasid *ioas)
+{
+	struct mapping *map, *next;
+
+	WARN_ON(!list_empty(&ioas->tables) || !list_empty(&ioas->reserved) ||
+		!list_empty(&ioas->accesses));
+
+	rbtree_postorder_for_each_entry_safe(map, next, &ioas->mappings, node) {
+		mapping_free(map);
+		cond_resched();
+	}
+	kfree(ioas->permitted);
+	mutex_destroy(&ioas->lock);
+	mutex_destroy(&ioas->unmap_lock);
+	kfree_rcu(ioas, rcu);
+}
+
+/* ---- permitted ranges ---- */
+
+struct reserved_range {
+	struct list_head entry;
+	struct iommufd_device *idev;
+	unsigned long first;
+	unsigned long last;
+};
+
+static void compute_permitted(struct ioasid *ioas, struct iova_ranges *ranges)
+{
+	const struct iommufd_hw_pagetable *pt;
+	const struct reserved_range *res;
+	unsigned long first = 0, last = ioas->last;
+
+	ioas->alignment = PAGE_SIZE;
+	list_for_each_entry(pt, &ioas->tables, entry) {
+		const struct iommu_domain *domain = pt->domain;
+
+		first = max_t(u64, first, domain->geometry.aperture_start);
+		last = min_t(u64, last, domain->geometry.aperture_end);
+		ioas->alignment = max(ioas->alignment,
+				      1UL << __ffs(domain->pgsize_bitmap));
+	}
+	if (first > last) {
+		ranges->num = 0;
+		return;
+	}
+	iova_ranges_set(ranges, first, last);
+	list_for_each_entry(res, &ioas->reserved, entry)
+		iova_ranges_cut(ranges, res->first, res->last);
+}
+
+/**
+ * ioasid_update_permitted - Narrow what may be mapped
+ * @ioas: An address space that got a page table or a reserved range
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: 0, or -ENOMEM with nothing changed.
+ */
+int ioasid_update_permitted(struct ioasid *ioas)
+{
+	struct iova_ranges *ranges;
+
+	lockdep_assert_held(&ioas->lock);
+
+	ranges = iova_ranges_alloc(ioas->num_reserved + 1);
+	if (!ranges)
+		return -ENOMEM;
+	compute_permitted(ioas, ranges);
+	kfree(ioas->permitted);
+	ioas->permitted = ranges;
+	return 0;
+}
+
+/**
+ * ioasid_widen_permitted - Widen what may be mapped
+ * @ioas: An address space that lost a page table or a reserved range
+ *
+ * There is room: the set was made for more reserved ranges.
+ *
+ * Context: ioas->lock is held.
+ */
+void ioasid_widen_permitted(struct ioasid *ioas)
+{
+	lockdep_assert_held(&ioas->lock);
+	compute_permitted(ioas, ioas->permitted);
+}
+
+static void drop_reserved(struct ioasid *ioas, struct iommufd_device *idev)
+{
+	struct reserved_range *res, *next;
+
+	list_for_each_entry_safe(res, next, &ioas->reserved, entry)
+		if (res->idev == idev) {
+			list_del(&res->entry);
+			ioas->num_reserved--;
+			kfree(res);
+		}
+}
+
+/**
+ * reserved_bounds - The addresses that a reserved region takes away
+ * @region: The region
+ * @first: Output: first address
+ * @last: Output: last address
+ *
+ * Return: Whether it takes away any.
+ */
+bool reserved_bounds(const struct iommu_resv_region *region,
+		     unsigned long *first, unsigned long *last)
+{
+	if (region->type == IOMMU_RESV_DIRECT_RELAXABLE || !region->length ||
+	    region->start > ULONG_MAX)
+		return false;
+	*first = region->start;
+	if (check_add_overflow(*first, region->length - 1, last))
+		*last = ULONG_MAX;
+	return true;
+}
+
+static int add_reserved(struct ioasid *ioas, struct iommufd_device *idev,
+			unsigned long first, unsigned long last)
+{
+	struct reserved_range *res;
+	struct mapping *map;
+
+	res = kzalloc_obj(*res, GFP_KERNEL_ACCOUNT);
+	if (!res)
+		return -ENOMEM;
+	res->idev = idev;
+	res->first = first;
+	res->last = last;
+
+	map = mapping_find(&ioas->mappings, res->first);
+	if (map && map->first <= res->last) {
+		kfree(res);
+		return -EINVAL;
+	}
+	list_add_tail(&res->entry, &ioas->reserved);
+	ioas->num_reserved++;
+	return 0;
+}
+
+/**
+ * ioasid_reserve - Keep mappings out of what a device cannot translate
+ * @ioas: The address space
+ * @idev: The device, about to attach without PASID
+ *
+ * Notes where the device's MSI window is, too.
+ *
+ * Context: idev->group->lock and ioas->lock are held.
+ *
+ * Return: 0; -EINVAL: a mapping is in the way; -ENOMEM. Nothing changed then.
+ */
+int ioasid_reserve(struct ioasid *ioas, struct iommufd_device *idev)
+{
+	struct iommu_resv_region *region;
+	unsigned long first, last;
+	LIST_HEAD(regions);
+	int rc = 0;
+
+	lockdep_assert_held(&idev->group->lock);
+	lockdep_assert_held(&ioas->lock);
+
+	iommu_get_resv_regions(idev->dev, &regions);
+	list_for_each_entry(region, &regions, list) {
+		if (!reserved_bounds(region, &first, &last))
+			continue;
+		rc = add_reserved(ioas, idev, first, last);
+		if (rc)
+			break;
+		if (region->type == IOMMU_RESV_SW_MSI)
+			idev->group->sw_msi_start = region->start;
+	}
+	iommu_put_resv_regions(idev->dev, &regions);
+	if (!rc)
+		rc = ioasid_update_permitted(ioas);
+	if (rc)
+		drop_reserved(ioas, idev);
+	return rc;
+}
+
+/**
+ * ioasid_unreserve - Undo ioasid_reserve()
+ * @ioas: The address space
+ * @idev: The device
+ *
+ * Context: ioas->lock is held.
+ */
+void ioasid_unreserve(struct ioasid *ioas, struct iommufd_device *idev)
+{
+	lockdep_assert_held(&ioas->lock);
+	drop_reserved(ioas, idev);
+	ioasid_widen_permitted(ioas);
+}
+
+/* ---- pins of mappings ---- */
+
+static void mark_pinned(struct ioasid *ioas, struct mapping *map)
+{
+	map->pinned = true;
+	WRITE_ONCE(ioas->pinned_bytes,
+		   ioas->pinned_bytes + mapping_length(map));
+}
+
+static void mark_unpinned(struct ioasid *ioas, struct mapping *map)
+{
+	map->pinned = false;
+	WRITE_ONCE(ioas->pinned_bytes,
+		   ioas->pinned_bytes - mapping_length(map));
+}
+
+/**
+ * ioasid_pin_mapping - Pin the memory of a mapping in the tree
+ * @ioas: The address space
+ * @map: A mapping without a pin, not busy
+ *
+ * Context: ioas->lock is held, and dropped and taken again: @map may be gone
+ * afterwards, and so may be its pin.
+ *
+ * Return: 0, or what pinned_mem_pin() says.
+ */
+int ioasid_pin_mapping(struct ioasid *ioas, struct mapping *map)
+{
+	struct pinned_mem *mem = map->mem;
+	unsigned long first = map->first;
+	bool keep = false;
+	int rc;
+
+	lockdep_assert_held(&ioas->lock);
+
+	pinned_mem_get(mem);
+	mutex_unlock(&ioas->lock);
+	rc = pinned_mem_pin(mem);
+	mutex_lock(&ioas->lock);
+	if (!rc) {
+		/* The reference to the memory rules out another one there. */
+		map = mapping_find(&ioas->mappings, first);
+		if (map && map->mem == mem && map->first == first &&
+		    map->state != MAPPING_BUSY && !map->pinned) {
+			mark_pinned(ioas, map);
+			keep = true;
+		}
+	}
+	if (!keep) {
+		mutex_unlock(&ioas->lock);
+		if (!rc)
+			pinned_mem_unpin(mem);
+		pinned_mem_put(mem);
+		mutex_lock(&ioas->lock);
+		return rc;
+	}
+	pinned_mem_put(mem);
+	return 0;
+}
+
+static int pin_all(struct ioasid *ioas)
+{
+	struct mapping *map;
+	unsigned long first;
+	int rc;
+
+	map = mapping_find(&ioas->mappings, 0);
+	while (map) {
+		if (map->pinned || map->state == MAPPING_BUSY) {
+			map = mapping_next(map);
+			continue;
+		}
+		first = map->first;
+		rc = ioasid_pin_mapping(ioas, map);
+		if (rc)
+			return rc;
+		/* What comes to be there meanwhile is pinned by its MAP. */
+		map = mapping_find(&ioas->mappings, first);
+	}
+	return 0;
+}
+
+/**
+ * ioasid_unpin_idle - Unpin what nobody needs pinned
+ * @ioas: The address space
+ *
+ * Does nothing while there is a pinner. Mappings that in-kernel accesses use
+ * keep their pins.
+ *
+ * Context: No lock is held.
+ */
+void ioasid_unpin_idle(struct ioasid *ioas)
+{
+	struct pinned_mem *mem;
+	struct mapping *map;
+	unsigned long first;
+
+	mutex_lock(&ioas->lock);
+	map = mapping_find(&ioas->mappings, 0);
+	while (map && !ioas->num_pinners) {
+		if (!map->pinned || map->num_accesses ||
+		    map->state == MAPPING_BUSY) {
+			map = mapping_next(map);
+			continue;
+		}
+		first = map->first;
+		mem = map->mem;
+		mark_unpinned(ioas, map);
+		pinned_mem_get(mem);
+		mutex_unlock(&ioas->lock);
+		pinned_mem_unpin(mem);
+		pinned_mem_put(mem);
+		cond_resched();
+		mutex_lock(&ioas->lock);
+		map = mapping_find(&ioas->mappings, first);
+	}
+	mutex_unlock(&ioas->lock);
+}
+
+/**
+ * ioasid_pinners_get - Have all mappings pinned from now on
+ * @ioas: The address space
+ * @num: How many attachments this stands for
+ *
+ * Context: No lock is held; sleeps for user memory.
+ *
+ * Return: 0, or what pinned_mem_pin() says, with nothing changed.
+ */
+int ioasid_pinners_get(struct ioasid *ioas, unsigned int num)
+{
+	int rc;
+
+	mutex_lock(&ioas->lock);
+	WRITE_ONCE(ioas->num_pinners, ioas->num_pinners + num);
+	rc = pin_all(ioas);
+	mutex_unlock(&ioas->lock);
+	if (rc)
+		ioasid_pinners_put(ioas, num);
+	return rc;
+}
+
+/**
+ * ioasid_pinners_put - Undo ioasid_pinners_get()
+ * @ioas: The address space. If this is its last pinner it has no page table.
+ * @num: As it was taken
+ *
+ * Context: No lock is held.
+ */
+void ioasid_pinners_put(struct ioasid *ioas, unsigned int num)
+{
+	bool last;
+
+	mutex_lock(&ioas->lock);
+	WRITE_ONCE(ioas->num_pinners, ioas->num_pinners - num);
+	last = !ioas->num_pinners;
+	WARN_ON(last && !list_empty(&ioas->tables));
+	mutex_unlock(&ioas->lock);
+	if (last)
+		ioasid_unpin_idle(ioas);
+}
+
+/* ---- MAP ---- */
+
+/*
+ * Large pages need the address and the source to agree in the low bits. Ask for
+ * that up to the largest page that the length could use.
+ */
+static unsigned long alloc_alignment(const struct ioasid *ioas,
+				     unsigned long length)
+{
+	unsigned long align = rounddown_pow_of_two(length);
+
+	return clamp(align, ioas->alignment, (unsigned long)SZ_1G);
+}
+
+static int choose_range(struct ioasid *ioas, struct ioasid_map *args)
+{
+	unsigned long align = alloc_alignment(ioas, args->length);
+	int rc;
+
+	for (;;) {
+		rc = mapping_find_room(&ioas->mappings, ioas->permitted,
+				       ioas->next_first, args->length, align,
+				       args->phase, &args->first);
+		if (!rc || align == ioas->alignment)
+			return rc;
+		align = ioas->alignment;
+	}
+}
+
+static int insert_mapping(struct ioasid *ioas, struct mapping *map,
+			  struct ioasid_map *args)
+{
+	int rc;
+
+	if (!IS_ALIGNED(args->first | args->length | args->phase,
+			ioas->alignment))
+		return -EINVAL;
+
+	if (!args->alloc) {
+		map->first = args->first;
+		map->last = args->first + args->length - 1;
+		rc = mapping_insert(&ioas->mappings, map);
+		if (rc)
+			return rc;
+	}
+	rc = -ENOSPC;
+	if (ioas->num_mappings >= READ_ONCE(ioasid_dma_entry_limit))
+		goto err_erase;
+	if (args->alloc) {
+		rc = choose_range(ioas, args);
+		if (rc)
+			return rc;
+		map->first = args->first;
+		map->last = args->first + args->length - 1;
+		ioas->next_first = map->last + 1;
+		WARN_ON(mapping_insert(&ioas->mappings, map));
+	}
+	rc = -EINVAL;
+	if (!iova_ranges_contain(ioas->permitted, map->first, map->last))
+		goto err_erase;
+
+	WRITE_ONCE(ioas->num_mappings, ioas->num_mappings + 1);
+	WRITE_ONCE(ioas->mapped_bytes, ioas->mapped_bytes + args->length);
+	return 0;
+
+err_erase:
+	if (!args->alloc)
+		mapping_erase(&ioas->mappings, map);
+	return rc;
+}
+
+static void erase_mapping(struct ioasid *ioas, struct mapping *map)
+{
+	mapping_erase(&ioas->mappings, map);
+	WRITE_ONCE(ioas->num_mappings, ioas->num_mappings - 1);
+	WRITE_ONCE(ioas->mapped_bytes,
+		   ioas->mapped_bytes - mapping_length(map));
+	if (map->pinned)
+		WRITE_ONCE(ioas->pinned_bytes,
+			   ioas->pinned_bytes - mapping_length(map));
+}
+
+static int enter_mapping(struct ioasid *ioas, struct mapping *map)
+{
+	struct iommufd_hw_pagetable *pt;
+	int rc;
+
+	list_for_each_entry(pt, &ioas->tables, entry) {
+		rc = pgtable_map(pt, map);
+		if (rc)
+			goto err_unmap;
+	}
+	return 0;
+
+err_unmap:
+	list_for_each_entry_continue_reverse(pt, &ioas->tables, entry) {
+		pgtable_unmap(pt, map);
+		pgtable_sync(pt);
+	}
+	return rc;
+}
+
+/**
+ * ioasid_map - Add a mapping
+ * @ioas: The address space; its type allows it
+ * @args: What to map. On success the mapping takes over the caller's reference
+ *        to @args->mem.
+ *
+ * Context: No lock is held; sleeps for user memory.
+ *
+ * Return: 0, or an errno in the order that struct iommu_map_dma documents, with
+ * nothing changed.
+ */
+int ioasid_map(struct ioasid *ioas, struct ioasid_map *args)
+{
+	bool unpin = false;
+	struct mapping *map;
+	int rc;
+
+	map = kzalloc_obj(*map, GFP_KERNEL_ACCOUNT);
+	if (!map)
+		return -ENOMEM;
+	map->mem = args->mem;
+	map->offset = args->offset;
+	map->prot = args->prot | IOMMU_CACHE;
+	map->state = MAPPING_BUSY;
+
+	mutex_lock(&ioas->lock);
+	rc = insert_mapping(ioas, map, args);
+	if (rc) {
+		mutex_unlock(&ioas->lock);
+		kfree(map);
+		goto out_trace;
+	}
+
+	if (ioas->num_pinners) {
+		mutex_unlock(&ioas->lock);
+		rc = pinned_mem_pin(map->mem);
+		mutex_lock(&ioas->lock);
+		if (!rc)
+			mark_pinned(ioas, map);
+	}
+	if (!rc)
+		rc = enter_mapping(ioas, map);
+	/* The last pinner may have gone while the lock was dropped. */
+	if (map->pinned && (rc || !ioas->num_pinners)) {
+		mark_unpinned(ioas, map);
+		unpin = true;
+	}
+	if (rc)
+		erase_mapping(ioas, map);
+	else
+		map->state = MAPPING_LIVE;
+	if (unpin)
+		pinned_mem_get(map->mem);
+	mutex_unlock(&ioas->lock);
+
+	if (unpin) {
+		pinned_mem_unpin(args->mem);
+		pinned_mem_put(args->mem);
+	}
+	if (rc)
+		kfree(map);
+out_trace:
+	trace_ioasid_map(ioas->obj.id, args->first, args->length, args->prot,
+			 rc);
+	return rc;
+}
+
+/* ---- UNMAP ---- */
+
+/* Tries to let in-kernel accesses go, each followed by a wait of this long. */
+#define ACCESS_TRIES 10
+#define ACCESS_WAIT (HZ / 20)
+
+static bool mapping_cut_by(struct ioasid *ioas, unsigned long addr, bool first)
+{
+	struct mapping *map = mapping_find(&ioas->mappings, addr);
+
+	if (!map || map->first > addr || map->state == MAPPING_BUSY)
+		return false;
+	return first ? map->first != addr : map->last != addr;
+}
+
+static bool range_accessed(struct ioasid *ioas, unsigned long first,
+			   unsigned long last)
+{
+	struct mapping *map;
+
+	for_each_mapping(map, &ioas->mappings, first, last)
+		if (map->num_accesses)
+			return true;
+	return false;
+}
+
+/* Drops and takes ioas->lock. Return: 0, -EBUSY after a while, or -EINTR. */
+static int wait_for_accesses(struct ioasid *ioas, unsigned long first,
+			     unsigned long last)
+{
+	long left = ACCESS_WAIT;
+
+	while (left > 0 && range_accessed(ioas, first, last)) {
+		unsigned int seen = ioas->num_access_ends;
+
+		mutex_unlock(&ioas->lock);
+		left = wait_event_killable_timeout(
+			ioas->access_wait,
+			READ_ONCE(ioas->num_access_ends) != seen, left);
+		mutex_lock(&ioas->lock);
+	}
+	if (!range_accessed(ioas, first, last))
+		return 0;
+	return left < 0 ? -EINTR : -EBUSY;
+}
+
+static void set_range_state(struct ioasid *ioas, unsigned long first,
+			    unsigned long last, enum mapping_state state)
+{
+	struct mapping *map;
+
+	for_each_mapping(map, &ioas->mappings, first, last)
+		if (map->state != MAPPING_BUSY)
+			map->state = state;
+}
+
+/*
+ * Tells the accesses of each mapping that they use, by its own range: drivers
+ * may look at every page of what they are told. Drops and takes ioas->lock.
+ */
+static void notify_accesses(struct ioasid *ioas, unsigned long first,
+			    unsigned long last)
+{
+	struct mapping *map = mapping_find(&ioas->mappings, first);
+	struct iova_range range;
+
+	while (map && map->first <= last) {
+		if (!map->num_accesses) {
+			map = mapping_next(map);
+			continue;
+		}
+		range.first = map->first;
+		range.last = map->last;
+		mutex_unlock(&ioas->lock);
+		ioasid_access_notify(ioas, range.first, range.last);
+		mutex_lock(&ioas->lock);
+		if (range.last >= last)
+			return;
+		map = mapping_find(&ioas->mappings, range.last + 1);
+	}
+}
+
+/*
+ * Asks in-kernel accesses to let go of a range. ioas->lock is dropped and taken
+ * again. On success the mappings are leaving and not accessed. They are still
+ * there, because unmap_lock is held.
+ */
+static int revoke_accesses(struct ioasid *ioas, unsigned long first,
+			   unsigned long last)
+{
+	unsigned int tries;
+	int rc = -EBUSY;
+
+	lockdep_assert_held(&ioas->unmap_lock);
+
+	set_range_state(ioas, first, last, MAPPING_LEAVING);
+	for (tries = 0; tries < ACCESS_TRIES && rc == -EBUSY; tries++) {
+		notify_accesses(ioas, first, last);
+		rc = wait_for_accesses(ioas, first, last);
+	}
+	if (rc)
+		set_range_state(ioas, first, last, MAPPING_LIVE);
+	return rc;
+}
+
+/* One that cuts the range has come after the check: it is not there yet. */
+static bool mapping_leaves(const struct mapping *map, unsigned long first,
+			   unsigned long last)
+{
+	return map->state != MAPPING_BUSY && map->first >= first &&
+	       map->last <= last;
+}
+
+/* Takes what lies in the range out of all tables, flushed, and of the tree. */
+static u64 take_out(struct ioasid *ioas, unsigned long first,
+		    unsigned long last, struct list_head *gone)
+{
+	struct iommufd_hw_pagetable *pt;
+	struct mapping *map, *next;
+	u64 bytes = 0;
+
+	list_for_each_entry(pt, &ioas->tables, entry) {
+		for_each_mapping(map, &ioas->mappings, first, last) {
+			if (mapping_leaves(map, first, last))
+				pgtable_unmap(pt, map);
+			cond_resched();
+		}
+		pgtable_sync(pt);
+	}
+
+	for (map = mapping_find(&ioas->mappings, first);
+	     map && map->first <= last; map = next) {
+		next = mapping_next(map);
+		if (!mapping_leaves(map, first, last))
+			continue;
+		bytes += mapping_length(map);
+		erase_mapping(ioas, map);
+		list_add_tail(&map->entry, gone);
+	}
+	return bytes;
+}
+
+static int unmap_locked(struct ioasid *ioas, unsigned long first,
+			unsigned long last, u64 *unmapped,
+			struct list_head *gone)
+{
+	int rc;
+
+	guard(mutex)(&ioas->lock);
+	if (mapping_cut_by(ioas, first, true) ||
+	    mapping_cut_by(ioas, last, false))
+		return -EINVAL;
+	if (range_accessed(ioas, first, last)) {
+		rc = revoke_accesses(ioas, first, last);
+		if (rc)
+			return rc;
+	}
+	*unmapped = take_out(ioas, first, last, gone);
+	return 0;
+}
+
+/**
+ * ioasid_unmap - Remove mappings
+ * @ioas: The address space; its type allows it
+ * @first: First address
+ * @last: Last address; [0, ULONG_MAX] removes all
+ * @unmapped: Output: sum of the lengths of what was removed
+ *
+ * What a MAP under way is about to add is not there yet.
+ *
+ * Context: No lock is held; calls in-kernel accesses back.
+ *
+ * Return: 0; -EINVAL: the range cuts a mapping; -EBUSY: an in-kernel access
+ * does not let go; -EINTR: fatal signal. Nothing was removed then.
+ */
+int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
+		 u64 *unmapped)
+{
+	struct mapping *map, *next;
+	LIST_HEAD(gone);
+	int rc = -EINTR;
+
+	*unmapped = 0;
+	if (!mutex_lock_killable(&ioas->unmap_lock)) {
+		rc = unmap_locked(ioas, first, last, unmapped, &gone);
+		mutex_unlock(&ioas->unmap_lock);
+	}
+	/* Flushed above: now the memory may go. */
+	list_for_each_entry_safe(map, next, &gone, entry) {
+		mapping_free(map);
+		cond_resched();
+	}
+	trace_ioasid_unmap(ioas->obj.id, first, last, *unmapped, rc);
+	return rc;
+}

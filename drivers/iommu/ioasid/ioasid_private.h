@@ -1,0 +1,659 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * I/O address space graphs behind /dev/iommu: the object model.
+ *
+ * A context (struct iommufd_ctx) is one open of /dev/iommu. It owns I/O address
+ * spaces (struct ioasid), and devices and in-kernel accesses are bound to it.
+ * An address space is a tree of mappings; each mapping is a slice of pinned
+ * memory (struct pinned_mem), which knows how to pin its source and holds the
+ * result as extents of physically contiguous pages. Below an address space
+ * hang page tables in hardware format (struct iommufd_hw_pagetable), one for
+ * each kind that its attached devices need; they are caches of the mappings
+ * that can be dropped and made again at any time.
+ *
+ * The members of an IOMMU group share their fate: a slot (struct ioasid_slot)
+ * says which address space the group's DMA with one PASID sees.
+ *
+ * Names: "first" and "last" are inclusive, "end" is exclusive. Addresses and
+ * lengths are bytes unless a name says pages.
+ *
+ * Locks, outermost first:
+ *
+ *	iommufd_access.lock
+ *	ioasid_group.lock
+ *	ioasid.unmap_lock
+ *	ioasid.lock		two of them are never held together
+ *	iommu_group's mutex	of the IOMMU core
+ *	iommufd_ctx.sw_msi_lock
+ *
+ *	pinned_mem.lock		nothing of the above but access.lock is held
+ *	mmap_lock
+ *
+ * Leaves: iommufd_ctx.groups_lock, compat_lock.
+ *
+ * Memory is pinned and released, user memory is copied and in-kernel accesses
+ * are called back with no lock of an address space or group held. VFIO calls in
+ * under its dev_set->lock, so nothing that unbind waits for may take a VFIO
+ * lock, or sleep for user memory.
+ */
+#ifndef _IOASID_PRIVATE_H
+#define _IOASID_PRIVATE_H
+
+#include <linux/iommu.h>
+#include <linux/iommufd.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/refcount.h>
+#include <linux/uaccess.h>
+#include <linux/wait.h>
+#include <linux/xarray.h>
+#include <uapi/linux/iommu.h>
+
+struct pinned_mem;
+struct seq_file;
+
+/* ------------------------------------------------------------------------- */
+/* Ranges of addresses that may be mapped (range.c) */
+
+struct iova_range {
+	unsigned long first;
+	unsigned long last;
+};
+
+/**
+ * struct iova_ranges - Disjoint ranges in ascending order
+ * @num: Ranges in use
+ * @max: Room in @range
+ * @range: The ranges
+ */
+struct iova_ranges {
+	unsigned int num;
+	unsigned int max;
+	struct iova_range range[] __counted_by(max);
+};
+
+struct iova_ranges *iova_ranges_alloc(unsigned int max);
+void iova_ranges_set(struct iova_ranges *ranges, unsigned long first,
+		     unsigned long last);
+void iova_ranges_cut(struct iova_ranges *ranges, unsigned long first,
+		     unsigned long last);
+bool iova_ranges_contain(const struct iova_ranges *ranges, unsigned long first,
+			 unsigned long last);
+
+/* ------------------------------------------------------------------------- */
+/* Pinned memory (pin.c) */
+
+/* How the pages of an extent are held, and so how they must be let go. */
+enum extent_kind {
+	EXTENT_PINNED_PER_PAGE,
+	EXTENT_PINNED_PER_FOLIO,
+};
+
+#define MEM_EXTENT_INDEX_BITS (BITS_PER_LONG - 1)
+
+/**
+ * struct mem_extent - Physically contiguous run of pages
+ * @pfn: First page frame
+ * @index: Index of that page in the memory, in pages
+ * @kind: enum extent_kind
+ *
+ * A run ends where the next one starts, the last one at extents.num_pages.
+ */
+struct mem_extent {
+	unsigned long pfn;
+	unsigned long index : MEM_EXTENT_INDEX_BITS;
+	unsigned long kind : 1;
+};
+
+/**
+ * struct mem_extents - Page frames of a piece of memory, compressed
+ * @num: Extents in use
+ * @max: Room in @extent
+ * @num_pages: Pages that all extents hold together
+ * @extent: The extents, by ascending index. Points to @first until there is
+ *          more than one.
+ * @first: The only extent of most small memory
+ */
+struct mem_extents {
+	unsigned int num;
+	unsigned int max;
+	unsigned long num_pages;
+	struct mem_extent *extent;
+	struct mem_extent first;
+};
+
+void mem_extents_init(struct mem_extents *extents);
+int mem_extents_add(struct mem_extents *extents, unsigned long pfn,
+		    unsigned long num_pages, enum extent_kind kind);
+unsigned int mem_extents_find(const struct mem_extents *extents,
+			      unsigned long index);
+void mem_extents_clear(struct mem_extents *extents);
+
+static inline unsigned long mem_extent_pages(const struct mem_extents *extents,
+					     unsigned int i)
+{
+	unsigned long end = i + 1 < extents->num ? extents->extent[i + 1].index :
+						   extents->num_pages;
+
+	return end - extents->extent[i].index;
+}
+
+enum pinned_mem_state {
+	PINNED_MEM_REGISTERED,	/* the source is known, nothing is held */
+	PINNED_MEM_PINNED,	/* charged, pinned, extents are valid */
+};
+
+enum pinned_mem_source {
+	PINNED_MEM_USER,	/* virtual memory of a process */
+	PINNED_MEM_FILE,	/* shmem or hugetlbfs file */
+};
+
+/**
+ * struct pinned_mem - A run of memory that can be pinned for DMA
+ * @refs: References: one for each mapping
+ * @lock: Protects @state, the first and the last pin and changes of @extents
+ * @state: enum pinned_mem_state
+ * @source: enum pinned_mem_source
+ * @writable: Devices may write
+ * @may_exceed: The registering task had CAP_IPC_LOCK
+ * @num_pins: Users that need it pinned
+ * @mm: Whose locked_vm and pinned_vm are charged, and whose memory
+ *      PINNED_MEM_USER is; held by mmgrab()
+ * @task: Whose RLIMIT_MEMLOCK counts: the registering thread group's leader
+ * @file: The file of PINNED_MEM_FILE
+ * @start: Page-aligned address, or index of the first page in the file
+ * @num_pages: Size of the run
+ * @extents: The pages. While the caller holds a pin they do not change and
+ *           may be read without @lock.
+ */
+struct pinned_mem {
+	refcount_t refs;
+	struct mutex lock;
+	enum pinned_mem_state state;
+	enum pinned_mem_source source;
+	bool writable;
+	bool may_exceed;
+	refcount_t num_pins;
+	struct mm_struct *mm;
+	struct task_struct *task;
+	struct file *file;
+	unsigned long start;
+	unsigned long num_pages;
+	struct mem_extents extents;
+};
+
+struct pinned_mem *pinned_mem_from_user(unsigned long addr,
+					unsigned long length, bool writable);
+struct pinned_mem *pinned_mem_from_file(int fd, unsigned long offset,
+					unsigned long length, bool writable);
+void pinned_mem_get(struct pinned_mem *mem);
+void pinned_mem_put(struct pinned_mem *mem);
+int pinned_mem_pin(struct pinned_mem *mem);
+void pinned_mem_pin_again(struct pinned_mem *mem);
+void pinned_mem_unpin(struct pinned_mem *mem);
+
+/* ------------------------------------------------------------------------- */
+/* Mappings (map.c) */
+
+/*
+ * A BUSY mapping keeps its range from others; for everybody but the call that
+ * makes it, it is not there yet. A LEAVING mapping waits for in-kernel accesses
+ * to let go: it still translates, but takes no new ones.
+ */
+enum mapping_state {
+	MAPPING_BUSY,
+	MAPPING_LIVE,
+	MAPPING_LEAVING,
+};
+
+/**
+ * struct mapping - A range of an address space and the memory that it shows
+ * @node: In struct ioasid's mappings
+ * @entry: In the list of mappings that an UNMAP has taken out
+ * @first: First address
+ * @last: Last address
+ * @offset: Where the slice starts in @mem, in bytes
+ * @mem: The memory; the mapping holds a reference
+ * @prot: IOMMU_READ, IOMMU_WRITE, IOMMU_CACHE
+ * @state: enum mapping_state
+ * @pinned: The mapping holds a pin of @mem
+ * @num_accesses: Pins that in-kernel accesses hold in the range
+ *
+ * All members but the constant @mem, @offset and @prot are protected by the
+ * lock of the address space.
+ */
+struct mapping {
+	union {
+		struct rb_node node;
+		struct list_head entry;
+	};
+	unsigned long first;
+	unsigned long last;
+	unsigned long offset;
+	struct pinned_mem *mem;
+	int prot;
+	enum mapping_state state;
+	bool pinned;
+	unsigned int num_accesses;
+};
+
+static inline unsigned long mapping_length(const struct mapping *map)
+{
+	return map->last - map->first + 1;
+}
+
+struct mapping *mapping_find(struct rb_root *root, unsigned long first);
+struct mapping *mapping_next(struct mapping *map);
+int mapping_insert(struct rb_root *root, struct mapping *map);
+void mapping_erase(struct rb_root *root, struct mapping *map);
+int mapping_find_room(struct rb_root *root, const struct iova_ranges *ranges,
+		      unsigned long from, unsigned long length,
+		      unsigned long align, unsigned long phase,
+		      unsigned long *first);
+struct mapping *mapping_split(struct rb_root *root, struct mapping *map,
+			      unsigned long at);
+void mapping_rebase(struct mapping *map, struct pinned_mem *mem,
+		    unsigned long offset, struct pinned_mem **old);
+
+/* Iterates over the mappings that touch [from, to]. */
+#define for_each_mapping(map, root, from, to)                           \
+	for ((map) = mapping_find(root, from);                          \
+	     (map) && (map)->first <= (to); (map) = mapping_next(map))
+
+/* ------------------------------------------------------------------------- */
+/* Contexts and objects (main.c, object.c) */
+
+/**
+ * struct iommufd_ctx - One open of /dev/iommu
+ * @file: The open file. References to the context are references to it.
+ * @objects: Identifiers: IOASIDs, devices, accesses
+ * @num_objects: How many identifiers are taken
+ * @num_bound: Bound devices and accesses
+ * @object_wait: Where the end of an object waits for calls that still use it
+ * @groups_lock: Protects @groups and ioasid_group.refs
+ * @groups: struct ioasid_group by number of the IOMMU group
+ * @sw_msi_lock: Protects @sw_msi_list, @num_sw_msi and the bitmaps
+ * @sw_msi_list: MSI doorbell pages that have an IOVA
+ * @num_sw_msi: How many those are
+ * @compat_lock: Protects @compat_ioas and @no_iommu
+ * @compat_ioas: The address space of devices that come through a VFIO group
+ * @no_iommu: VFIO has put a no-IOMMU device into the context
+ */
+struct iommufd_ctx {
+	struct file *file;
+	struct xarray objects;
+	atomic_t num_objects;
+	atomic_t num_bound;
+	wait_queue_head_t object_wait;
+
+	struct mutex groups_lock;
+	struct xarray groups;
+
+	struct mutex sw_msi_lock;
+	struct list_head sw_msi_list;
+	unsigned int num_sw_msi;
+
+	struct mutex compat_lock;
+	struct ioasid *compat_ioas;
+	bool no_iommu;
+};
+
+int ioasid_object_init(struct iommufd_ctx *ictx, struct iommufd_object *obj,
+		       enum iommufd_object_type type);
+void ioasid_object_abort(struct iommufd_ctx *ictx, struct iommufd_object *obj);
+void ioasid_object_publish(struct iommufd_ctx *ictx,
+			   struct iommufd_object *obj);
+struct iommufd_object *ioasid_object_get(struct iommufd_ctx *ictx, u32 id,
+					 enum iommufd_object_type type);
+bool ioasid_object_tryget(struct iommufd_object *obj);
+void ioasid_object_put(struct iommufd_ctx *ictx, struct iommufd_object *obj);
+int ioasid_object_retire(struct iommufd_ctx *ictx, struct iommufd_object *obj);
+void ioasid_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *obj);
+
+/**
+ * struct ioasid_ucmd - An ioctl under way
+ * @ictx: The context
+ * @cmd: The kernel's copy of the structure, as long as the kernel's version
+ * @new_obj: An object that the call has made. It is published when the results
+ *           have been copied to the user, and destroyed if that fails.
+ */
+struct ioasid_ucmd {
+	struct iommufd_ctx *ictx;
+	void *cmd;
+	struct iommufd_object *new_obj;
+};
+
+/**
+ * struct ioasid_ioctl - What the dispatcher knows about an ioctl
+ * @size: Size of its structure
+ * @min_size: Size of the first version of the structure
+ * @flags: Flags that it knows
+ * @cmd: Number of the ioctl
+ * @execute: Does it. No lock is held. Return: 0 or a negative errno.
+ */
+struct ioasid_ioctl {
+	unsigned int size;
+	unsigned int min_size;
+	u32 flags;
+	unsigned int cmd;
+	int (*execute)(struct ioasid_ucmd *ucmd);
+};
+
+const struct ioasid_ioctl *ioasid_native_ioctl(unsigned int cmd);
+
+/* ------------------------------------------------------------------------- */
+/* I/O address spaces (ioas.c) */
+
+/**
+ * struct ioasid - An I/O address space
+ * @obj: Its identifier. users counts attachments, by device or access, above 1.
+ * @rcu: Frees it
+ * @ictx: The context that it belongs to
+ * @type: enum iommu_ioasid_type
+ * @snoop: enum iommu_snoop_policy
+ * @addr_width: As asked for at allocation, in bits, 0 if not
+ * @last: Last address that @addr_width allows
+ * @unmap_lock: Held by the one UNMAP that may be waiting for accesses
+ * @lock: Protects everything below
+ * @mappings: struct mapping
+ * @num_mappings: How many
+ * @mapped_bytes: Sum of their lengths
+ * @pinned_bytes: Sum of the lengths of those that hold a pin
+ * @next_first: Where the search for a free range starts
+ * @alignment: What addresses and lengths must be multiples of
+ * @num_pinners: Attachments of devices, done or about to be: as long as there is
+ *               one, every live mapping is pinned
+ * @tables: struct iommufd_hw_pagetable
+ * @num_tables: How many
+ * @reserved: struct reserved_range
+ * @num_reserved: How many
+ * @permitted: What may be mapped: @last and all tables reach it, and it is not
+ *             reserved
+ * @accesses: struct iommufd_access
+ * @num_accesses: How many
+ * @num_access_ends: Counts pins of accesses that have ended
+ * @access_wait: Where an UNMAP waits for that
+ *
+ * The counters may be read without @lock for show.
+ */
+struct ioasid {
+	struct iommufd_object obj;
+	struct rcu_head rcu;
+	struct iommufd_ctx *ictx;
+	enum iommu_ioasid_type type;
+	enum iommu_snoop_policy snoop;
+	unsigned int addr_width;
+	unsigned long last;
+
+	struct mutex unmap_lock;
+	struct mutex lock;
+	struct rb_root mappings;
+	unsigned long num_mappings;
+	u64 mapped_bytes;
+	u64 pinned_bytes;
+	unsigned long next_first;
+	unsigned long alignment;
+	unsigned int num_pinners;
+	struct list_head tables;
+	unsigned int num_tables;
+	struct list_head reserved;
+	unsigned int num_reserved;
+	struct iova_ranges *permitted;
+	struct list_head accesses;
+	unsigned int num_accesses;
+	unsigned int num_access_ends;
+	wait_queue_head_t access_wait;
+};
+
+static inline struct ioasid *to_ioasid(struct iommufd_object *obj)
+{
+	return container_of(obj, struct ioasid, obj);
+}
+
+/**
+ * struct ioasid_map - What MAP needs to know
+ * @first: First address; an output if @alloc
+ * @length: In bytes, not 0
+ * @offset: Offset of the slice in @mem, in bytes
+ * @phase: What the source's address or offset is, for a chosen @first that
+ *         allows large pages
+ * @mem: The memory
+ * @prot: IOMMU_READ, IOMMU_WRITE
+ * @alloc: Choose @first
+ */
+struct ioasid_map {
+	unsigned long first;
+	unsigned long length;
+	unsigned long offset;
+	unsigned long phase;
+	struct pinned_mem *mem;
+	int prot;
+	bool alloc;
+};
+
+u64 ioasid_type_ops(u32 type);
+bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op);
+
+struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
+			    enum iommu_ioasid_type type,
+			    enum iommu_snoop_policy snoop,
+			    unsigned int addr_width);
+void ioasid_destroy(struct ioasid *ioas);
+int ioasid_map(struct ioasid *ioas, struct ioasid_map *args);
+int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
+		 u64 *unmapped);
+int ioasid_pinners_get(struct ioasid *ioas, unsigned int num);
+void ioasid_pinners_put(struct ioasid *ioas, unsigned int num);
+int ioasid_pin_mapping(struct ioasid *ioas, struct mapping *map);
+void ioasid_unpin_idle(struct ioasid *ioas);
+bool reserved_bounds(const struct iommu_resv_region *region,
+		     unsigned long *first, unsigned long *last);
+int ioasid_reserve(struct ioasid *ioas, struct iommufd_device *idev);
+void ioasid_unreserve(struct ioasid *ioas, struct iommufd_device *idev);
+int ioasid_update_permitted(struct ioasid *ioas);
+void ioasid_widen_permitted(struct ioasid *ioas);
+
+static inline struct ioasid *ioasid_get(struct iommufd_ctx *ictx, u32 id)
+{
+	struct iommufd_object *obj =
+		ioasid_object_get(ictx, id, IOMMUFD_OBJ_IOAS);
+
+	return IS_ERR(obj) ? ERR_CAST(obj) : to_ioasid(obj);
+}
+
+/* Ends what ioasid_get() began. */
+static inline void ioasid_put(struct ioasid *ioas)
+{
+	ioasid_object_put(ioas->ictx, &ioas->obj);
+}
+
+/* ------------------------------------------------------------------------- */
+/* Page tables (pgtable.c) */
+
+#define IOASID_MAX_SW_MSI 64
+
+struct ioasid_sw_msi_bitmap {
+	DECLARE_BITMAP(bits, IOASID_MAX_SW_MSI);
+};
+
+/**
+ * struct iommufd_hw_pagetable - A page table below an address space
+ * @entry: In ioasid.tables
+ * @ioas: The address space
+ * @domain: The IOMMU driver's view of it
+ * @iommu_dev: The IOMMU instance that it was made for; others may share it
+ * @ops: Key: the driver
+ * @pasid: Key: made to be usable with PASIDs, if the driver can
+ * @coherent: Key: DMA is made to snoop
+ * @num_users: Slots that use it
+ * @gather: Pending invalidations
+ * @sw_msi: MSI pages that are mapped, by sw_msi_page.id; under sw_msi_lock
+ *
+ * Protected by the lock of the address space.
+ */
+struct iommufd_hw_pagetable {
+	struct list_head entry;
+	struct ioasid *ioas;
+	struct iommu_domain *domain;
+	struct iommu_device *iommu_dev;
+	const struct iommu_ops *ops;
+	bool pasid;
+	bool coherent;
+	unsigned int num_users;
+	struct iommu_iotlb_gather gather;
+	struct ioasid_sw_msi_bitmap sw_msi;
+};
+
+struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev);
+struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
+					    struct iommufd_device *idev);
+void pgtable_put(struct iommufd_hw_pagetable *pt);
+int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map);
+void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map);
+void pgtable_sync(struct iommufd_hw_pagetable *pt);
+bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
+		  const struct iommufd_device *idev);
+
+/* ------------------------------------------------------------------------- */
+/* Devices and groups (device.c, attach.c) */
+
+/**
+ * struct iommufd_device - A bound device
+ * @obj: Its identifier
+ * @rcu: Frees it
+ * @ictx: The context; a reference is held
+ * @dev: The device, valid as long as it is bound
+ * @group: Its group; a reference is held
+ * @can_enforce: Its IOMMU can make all its DMA snoop
+ * @cookie: What the user calls it
+ */
+struct iommufd_device {
+	struct iommufd_object obj;
+	struct rcu_head rcu;
+	struct iommufd_ctx *ictx;
+	struct device *dev;
+	struct ioasid_group *group;
+	bool can_enforce;
+	u64 cookie;
+};
+
+/**
+ * struct ioasid_slot - The address space of a group's DMA with one PASID
+ * @ioas: The address space
+ * @pt: The page table
+ * @handle: What the IOMMU core knows the attachment by
+ * @devices: Attached struct iommufd_device by identifier
+ * @num_devices: How many
+ */
+struct ioasid_slot {
+	struct ioasid *ioas;
+	struct iommufd_hw_pagetable *pt;
+	struct ioasid_attach_handle *handle;
+	struct xarray devices;
+	unsigned int num_devices;
+};
+
+/**
+ * struct ioasid_group - An IOMMU group with a bound device
+ * @refs: Bound devices; under ictx->groups_lock
+ * @ictx: The context
+ * @group: The IOMMU core's group; a reference is held
+ * @lock: Protects @slots and attachment
+ * @slots: struct ioasid_slot by PASID
+ * @sw_msi_start: Where the MSI window of the group's devices starts, or
+ *                PHYS_ADDR_MAX if the kernel need not map their MSI pages
+ * @sw_msi: MSI pages that the devices need, by sw_msi_page.id; under
+ *          ictx->sw_msi_lock
+ */
+struct ioasid_group {
+	unsigned int refs;
+	struct iommufd_ctx *ictx;
+	struct iommu_group *group;
+	struct mutex lock;
+	struct xarray slots;
+	phys_addr_t sw_msi_start;
+	struct ioasid_sw_msi_bitmap sw_msi;
+};
+
+/* What the IOMMU core keeps for an attachment; it leads back to the group. */
+struct ioasid_attach_handle {
+	struct iommu_attach_handle handle;
+	struct ioasid_group *group;
+};
+
+static inline struct iommufd_device *to_idev(struct iommufd_object *obj)
+{
+	return container_of(obj, struct iommufd_device, obj);
+}
+
+int ioasid_device_members(struct iommufd_device *idev,
+			  struct iommu_group_member **members,
+			  unsigned int *num, bool *viable);
+int ioasid_device_ranges(struct iommufd_device *idev,
+			 const struct iommu_domain *domain,
+			 struct iova_ranges **ranges);
+
+/**
+ * struct sw_msi_page - An MSI doorbell page that devices reach by an IOVA
+ * @entry: In iommufd_ctx.sw_msi_list
+ * @sw_msi_start: Start of the window that the IOVA lies in
+ * @msi_addr: Physical address of the page
+ * @pgoff: Index of the page in the window
+ * @id: Its bit in the bitmaps
+ */
+struct sw_msi_page {
+	struct list_head entry;
+	phys_addr_t sw_msi_start;
+	phys_addr_t msi_addr;
+	unsigned int pgoff;
+	unsigned int id;
+};
+
+#ifdef CONFIG_IRQ_MSI_IOMMU
+int ioasid_sw_msi_install(struct iommufd_hw_pagetable *pt,
+			  const struct sw_msi_page *page);
+#endif
+
+/* ------------------------------------------------------------------------- */
+/* In-kernel accesses (access.c) */
+
+/**
+ * struct iommufd_access - An in-kernel user of an address space
+ * @obj: Its identifier
+ * @rcu: Frees it
+ * @ictx: The context; a reference is held
+ * @ops: Of the user
+ * @data: Of the user
+ * @entry: In ioasid.accesses
+ * @lock: Protects the members below
+ * @ioas: The address space for new pins, NULL if not attached
+ * @ioas_unpin: The address space that pins belong to. Differs from @ioas only
+ *              while the user is called to let go at the end of an attachment.
+ * @num_pins: Ranges that the user has pinned
+ */
+struct iommufd_access {
+	struct iommufd_object obj;
+	struct rcu_head rcu;
+	struct iommufd_ctx *ictx;
+	const struct iommufd_access_ops *ops;
+	void *data;
+	struct list_head entry;
+	struct mutex lock;
+	struct ioasid *ioas;
+	struct ioasid *ioas_unpin;
+	unsigned int num_pins;
+};
+
+void ioasid_access_notify(struct ioasid *ioas, unsigned long first,
+			  unsigned long last);
+
+/* ------------------------------------------------------------------------- */
+/* Module parameters (main.c), show (fdinfo.c) */
+
+extern unsigned int ioasid_dma_entry_limit;
+extern unsigned int ioasid_max_objects;
+
+void ioasid_show_fdinfo(struct seq_file *seq, struct iommufd_ctx *ictx);
+
+#endif

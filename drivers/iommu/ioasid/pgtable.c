@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Page tables below an address space: made for the first attachment that needs
+ * their kind, filled from the extents of pinned memory, and never read back.
+ *
+ * Everything here is under the lock of the address space, taken by the caller,
+ * except where MSI pages are mapped: they lie in a window that no mapping
+ * touches, and iommu_map() only asks for exclusion by range.
+ *
+ * The IOMMU API takes page tables one range at a time: each extent of a mapping
+ * is one iommu_map(), a mapping is one iommu_unmap_fast(). Neither spans two
+ * mappings, because a driver may join what it is given at once into an entry
+ * that it cannot cut again.
+ */
+#include <linux/iommu.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "../iommu-priv.h"
+#include "ioasid_private.h"
+
+/**
+ * pgtable_alloc_domain - Allocate an IOMMU domain for a device
+ * @idev: The device
+ *
+ * The domain can also be used with PASIDs if the device has PASIDs and its
+ * IOMMU has such domains: a device's plain DMA and its PASIDs need the same
+ * kind.
+ *
+ * Return: The domain, for iommu_domain_free(), or an error pointer.
+ */
+struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev)
+{
+	struct iommu_domain *domain;
+
+	if (idev->dev->iommu->max_pasids) {
+		domain = iommu_paging_domain_alloc_flags(
+			idev->dev, IOMMU_HWPT_ALLOC_PASID);
+		if (PTR_ERR(domain) != -EOPNOTSUPP)
+			return domain;
+	}
+	return iommu_paging_domain_alloc_flags(idev->dev, 0);
+}
+
+static bool wants_coherent(const struct ioasid *ioas,
+			   const struct iommufd_device *idev)
+{
+	return idev->can_enforce && ioas->snoop != IOMMU_SNOOP_OFF;
+}
+
+/**
+ * pgtable_fits - Whether a page table is of the kind that a device needs
+ * @pt: The page table
+ * @idev: The device
+ *
+ * Return: Whether it is. The driver may still refuse to attach it.
+ */
+bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
+		  const struct iommufd_device *idev)
+{
+	return pt->ops == dev_iommu_ops(idev->dev) &&
+	       pt->pasid == !!idev->dev->iommu->max_pasids &&
+	       pt->coherent == wants_coherent(pt->ioas, idev);
+}
+
+static int check_snoop_policy(const struct ioasid *ioas,
+			      const struct iommufd_device *idev)
+{
+	switch (ioas->snoop) {
+	case IOMMU_SNOOP_ENFORCE:
+		return idev->can_enforce ? 0 : -EINVAL;
+	case IOMMU_SNOOP_OFF:
+		return idev->can_enforce ? -EOPNOTSUPP : 0;
+	default:
+		return 0;
+	}
+}
+
+static unsigned long domain_alignment(const struct iommu_domain *domain)
+{
+	return max(1UL << __ffs(domain->pgsize_bitmap), PAGE_SIZE);
+}
+
+/* Whether a new page table can hold what the address space has promised. */
+static int check_geometry(struct ioasid *ioas,
+			  const struct iommu_domain *domain)
+{
+	const struct iommu_domain_geometry *geometry = &domain->geometry;
+	unsigned long alignment = domain_alignment(domain);
+	struct mapping *map;
+
+	if (ioas->addr_width && geometry->aperture_end < ioas->last)
+		return -EINVAL;
+
+	for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
+		if (map->first < geometry->aperture_start ||
+		    map->last > geometry->aperture_end)
+			return -EINVAL;
+		if (!IS_ALIGNED(map->first | (map->last + 1) | map->offset,
+				alignment))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int pgtable_fill(struct iommufd_hw_pagetable *pt)
+{
+	struct mapping *map, *undo;
+	int rc;
+
+	for_each_mapping(map, &pt->ioas->mappings, 0, ULONG_MAX) {
+		if (map->state == MAPPING_BUSY)
+			continue;
+		rc = pgtable_map(pt, map);
+		if (!rc && fatal_signal_pending(current)) {
+			pgtable_unmap(pt, map);
+			rc = -EINTR;
+		}
+		if (rc)
+			goto err_unmap;
+		cond_resched();
+	}
+	return 0;
+
+err_unmap:
+	for_each_mapping(undo, &pt->ioas->mappings, 0, ULONG_MAX) {
+		if (undo == map)
+			break;
+		if (undo->state != MAPPING_BUSY)
+			pgtable_unmap(pt, undo);
+	}
+	pgtable_sync(pt);
+	return rc;
+}
+
+/**
+ * pgtable_create - Make a page table of the kind that a device needs
+ * @ioas: The address space; every mapping that is not busy is pinned
+ * @idev: The device
+ *
+ * The page table is on the address space's list, holds all its mappings, and
+ * has one user: pgtable_put() ends it. The caller updates what is permitted.
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: The page table or an error pointer: -EINVAL: the device cannot hold
+ * the address space's mappings, width, alignment or snoop policy; -EOPNOTSUPP:
+ * policy "off" with an IOMMU that could enforce; -ENOMEM; -EINTR.
+ */
+struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
+					    struct iommufd_device *idev)
+{
+	struct iommufd_hw_pagetable *pt;
+	struct iommu_domain *domain;
+	int rc;
+
+	lockdep_assert_held(&ioas->lock);
+
+	rc = check_snoop_policy(ioas, idev);
+	if (rc)
+		return ERR_PTR(rc);
+
+	pt = kzalloc_obj(*pt, GFP_KERNEL_ACCOUNT);
+	if (!pt)
+		return ERR_PTR(-ENOMEM);
+
+	domain = pgtable_alloc_domain(idev);
+	if (IS_ERR(domain)) {
+		rc = PTR_ERR(domain);
+		goto err_free;
+	}
+	domain->cookie_type = IOMMU_COOKIE_IOMMUFD;
+	domain->iommufd_hwpt = pt;
+	pt->ioas = ioas;
+	pt->domain = domain;
+	pt->ops = dev_iommu_ops(idev->dev);
+	pt->iommu_dev = idev->dev->iommu->iommu_dev;
+	pt->pasid = !!idev->dev->iommu->max_pasids;
+	pt->coherent = wants_coherent(ioas, idev);
+	pt->num_users = 1;
+	iommu_iotlb_gather_init(&pt->gather);
+
+	/* VFIO promises KVM that a device that can be enforced is. */
+	if (pt->coherent && (!domain->ops->enforce_cache_coherency ||
+			     !domain->ops->enforce_cache_coherency(domain))) {
+		rc = -EINVAL;
+		goto err_domain;
+	}
+
+	rc = check_geometry(ioas, domain);
+	if (rc)
+		goto err_domain;
+	rc = pgtable_fill(pt);
+	if (rc)
+		goto err_domain;
+
+	list_add_tail(&pt->entry, &ioas->tables);
+	WRITE_ONCE(ioas->num_tables, ioas->num_tables + 1);
+	return pt;
+
+err_domain:
+	iommu_domain_free(domain);
+err_free:
+	kfree(pt);
+	return ERR_PTR(rc);
+}
+
+/**
+ * pgtable_put - Drop a user of a page table; the last one destroys it
+ * @pt: The page table; if it is destroyed, no device is attached to it
+ *
+ * The caller updates what is permitted.
+ *
+ * Context: ioas->lock is held.
+ */
+void pgtable_put(struct iommufd_hw_pagetable *pt)
+{
+	struct ioasid *ioas = pt->ioas;
+	struct mapping *map;
+
+	lockdep_assert_held(&ioas->lock);
+
+	if (--pt->num_users)
+		return;
+	for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
+		if (map->state != MAPPING_BUSY)
+			pgtable_unmap(pt, map);
+		cond_resched();
+	}
+	pgtable_sync(pt);
+	list_del(&pt->entry);
+	WRITE_ONCE(ioas->num_tables, ioas->num_tables - 1);
+	iommu_domain_free(pt->domain);
+	kfree(pt);
+}
+
+/**
+ * pgtable_map - Enter a mapping into a page table
+ * @pt: The page table
+ * @map: The mapping; it holds a pin
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: 0, or what iommu_map() says, with nothing entered.
+ */
+int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map)
+{
+	const struct mem_extents *extents = &map->mem->extents;
+	unsigned long index = map->offset >> PAGE_SHIFT;
+	unsigned long length = mapping_length(map);
+	unsigned long done = 0;
+	unsigned int i;
+	int rc;
+
+	for (i = mem_extents_find(extents, index); done < length; i++) {
+		const struct mem_extent *extent = &extents->extent[i];
+		/* Where in the extent this slice of the mapping starts. */
+		unsigned long skip = map->offset + done -
+				     ((unsigned long)extent->index << PAGE_SHIFT);
+		unsigned long size =
+			min(length - done,
+			    (mem_extent_pages(extents, i) << PAGE_SHIFT) - skip);
+
+		rc = iommu_map(pt->domain, map->first + done,
+			       PFN_PHYS(extent->pfn) + skip, size, map->prot,
+			       GFP_KERNEL_ACCOUNT);
+		if (rc) {
+			if (done)
+				iommu_unmap(pt->domain, map->first, done);
+			return rc;
+		}
+		done += size;
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * pgtable_unmap - Take a mapping out of a page table
+ * @pt: The page table
+ * @map: A mapping that it holds
+ *
+ * Devices may reach the memory until pgtable_sync().
+ *
+ * Context: ioas->lock is held. Allocates nothing.
+ */
+void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map)
+{
+	size_t length = mapping_length(map);
+
+	WARN_ON_ONCE(iommu_unmap_fast(pt->domain, map->first, length,
+				      &pt->gather) != length);
+}
+
+/**
+ * pgtable_sync - Make the IOMMU forget what was taken out
+ * @pt: The page table
+ *
+ * Context: ioas->lock is held.
+ */
+void pgtable_sync(struct iommufd_hw_pagetable *pt)
+{
+	iommu_iotlb_sync(pt->domain, &pt->gather);
+}

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The native ioctls of include/uapi/linux/iommu.h: they translate arguments and
+ * check them in the documented order. Sizes, unknown flags and the copying of
+ * the structures are the dispatcher's.
+ *
+ * No lock is held here. User memory is not touched while a device is held.
+ */
+#include <linux/overflow.h>
+#include <linux/slab.h>
+
+#include "ioasid_private.h"
+
+static int native_check_extension(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_check_extension *cmd = ucmd->cmd;
+
+	if (cmd->extension != IOMMU_EXT_TYPE_OPS && cmd->arg)
+		return -EINVAL;
+
+	switch (cmd->extension) {
+	case IOMMU_EXT_MAP_TYPE1V2:
+	case IOMMU_EXT_UNMAP_ALL:
+	case IOMMU_EXT_MAP_ALLOC_IOVA:
+	case IOMMU_EXT_MAP_FILE:
+	case IOMMU_EXT_MULTIDEV_GROUP:
+		cmd->value = 1;
+		break;
+	case IOMMU_EXT_TYPE_OPS:
+		cmd->value = ioasid_type_ops(cmd->arg);
+		break;
+	default:
+		cmd->value = 0;
+		break;
+	}
+	return 0;
+}
+
+/* ---- devices ---- */
+
+static struct iommufd_device *native_get_device(struct iommufd_ctx *ictx,
+						u32 id)
+{
+	struct iommufd_object *obj =
+		ioasid_object_get(ictx, id, IOMMUFD_OBJ_DEVICE);
+
+	return IS_ERR(obj) ? ERR_CAST(obj) : to_idev(obj);
+}
+
+static int copy_array(u64 uptr, u32 room, const void *array, u32 num,
+		      size_t size)
+{
+	if (copy_to_user(u64_to_user_ptr(uptr), array, min(room, num) * size))
+		return -EFAULT;
+	return 0;
+}
+
+static int copy_ranges(u64 uptr, u32 room, const struct iova_ranges *ranges)
+{
+	u32 num = min(room, ranges->num);
+	struct iommu_range *array;
+	unsigned int i;
+	int rc;
+
+	if (!num)
+		return 0;
+	array = kcalloc(num, sizeof(*array), GFP_KERNEL_ACCOUNT);
+	if (!array)
+		return -ENOMEM;
+	for (i = 0; i < num; i++) {
+		array[i].first = ranges->range[i].first;
+		array[i].last = ranges->range[i].last;
+	}
+	rc = copy_array(uptr, room, array, num, sizeof(*array));
+	kfree(array);
+	return rc;
+}
+
+static u64 device_caps(struct iommufd_device *idev, bool viable)
+{
+	u64 caps = 0;
+
+	if (viable)
+		caps |= IOMMU_DEVICE_CAP_VIABLE;
+	if (idev->can_enforce)
+		caps |= IOMMU_DEVICE_CAP_ENFORCE_SNOOP;
+	if (iommu_group_has_isolated_msi(idev->group->group))
+		caps |= IOMMU_DEVICE_CAP_ISOLATED_MSI;
+	if (device_iommu_capable(idev->dev, IOMMU_CAP_DIRTY_TRACKING))
+		caps |= IOMMU_DEVICE_CAP_DIRTY;
+	return caps;
+}
+
+struct device_details {
+	struct iommu_group_member *members;
+	unsigned int num_members;
+	struct iova_ranges *ranges;
+};
+
+static int get_device_details(struct iommufd_device *idev,
+			      struct iommu_device_info *cmd,
+			      struct device_details *details)
+{
+	struct iommu_domain *domain;
+	unsigned int max_pasids;
+	bool viable;
+	int rc;
+
+	domain = pgtable_alloc_domain(idev);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+	rc = ioasid_device_ranges(idev, domain, &details->ranges);
+	cmd->pgsize_bitmap = domain->pgsize_bitmap;
+	cmd->addr_width = fls64(domain->geometry.aperture_end);
+	iommu_domain_free(domain);
+	if (rc)
+		return rc;
+	rc = ioasid_device_members(idev, &details->members,
+				   &details->num_members, &viable);
+	if (rc)
+		return rc;
+
+	max_pasids = idev->dev->iommu->max_pasids;
+	cmd->pasid_bits = max_pasids ? ilog2(max_pasids) : 0;
+	cmd->group_id = iommu_group_id(idev->group->group);
+	cmd->cookie = READ_ONCE(idev->cookie);
+	cmd->caps = device_caps(idev, viable);
+	return 0;
+}
+
+static int native_device_get_info(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_device_info *cmd = ucmd->cmd;
+	struct device_details details = {};
+	struct iommufd_device *idev;
+	int rc;
+
+	idev = native_get_device(ucmd->ictx, cmd->dev_id);
+	if (IS_ERR(idev))
+		return PTR_ERR(idev);
+	rc = get_device_details(idev, cmd, &details);
+	ioasid_object_put(ucmd->ictx, &idev->obj);
+	if (rc)
+		goto out_free;
+
+	rc = copy_ranges(cmd->ranges, cmd->num_ranges, details.ranges);
+	if (!rc)
+		rc = copy_array(cmd->members, cmd->num_members, details.members,
+				details.num_members, sizeof(*details.members));
+	cmd->num_ranges = details.ranges->num;
+	cmd->num_members = details.num_members;
+out_free:
+	kfree(details.members);
+	kfree(details.ranges);
+	return rc;
+}
+
+static int native_device_set_cookie(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_device_cookie *cmd = ucmd->cmd;
+	struct iommufd_device *idev;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	idev = native_get_device(ucmd->ictx, cmd->dev_id);
+	if (IS_ERR(idev))
+		return PTR_ERR(idev);
+	WRITE_ONCE(idev->cookie, cmd->cookie);
+	ioasid_object_put(ucmd->ictx, &idev->obj);
+	return 0;
+}
+
+/* ---- address spaces ---- */
+
+static int native_ioasid_alloc(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_ioasid_alloc *cmd = ucmd->cmd;
+	struct ioasid *ioas;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	if (!ioasid_type_ops(cmd->type) || cmd->parent)
+		return -EOPNOTSUPP;
+	if ((cmd->addr_width && cmd->addr_width < PAGE_SHIFT) ||
+	    cmd->addr_width > 64 || cmd->snoop > IOMMU_SNOOP_OFF)
+		return -EINVAL;
+
+	ioas = ioasid_alloc(ucmd->ictx, cmd->type, cmd->snoop, cmd->addr_width);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	ucmd->new_obj = &ioas->obj;
+	cmd->ioasid = ioas->obj.id;
+	return 0;
+}
+
+static int native_ioasid_free(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_ioasid_free *cmd = ucmd->cmd;
+	struct ioasid *ioas;
+	int rc;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	ioas = ioasid_get(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	rc = ioasid_object_retire(ucmd->ictx, &ioas->obj);
+	if (!rc)
+		ioasid_destroy(ioas);
+	return rc;
+}
+
+/* A copy, so that user memory is not touched with the lock held. */
+static struct iova_ranges *get_ioasid_details(struct ioasid *ioas,
+					      struct iommu_ioasid_info *cmd)
+{
+	struct iova_ranges *ranges;
+
+	guard(mutex)(&ioas->lock);
+	ranges = kmemdup(ioas->permitted,
+			 struct_size(ranges, range, ioas->permitted->max),
+			 GFP_KERNEL_ACCOUNT);
+	if (!ranges)
+		return NULL;
+	cmd->type = ioas->type;
+	cmd->parent = 0;
+	cmd->addr_width = ioas->addr_width;
+	cmd->snoop = ioas->snoop;
+	cmd->num_devices = ioas->num_pinners;
+	cmd->num_accesses = ioas->num_accesses;
+	cmd->num_tables = ioas->num_tables;
+	cmd->num_mappings = ioas->num_mappings;
+	cmd->mapped_bytes = ioas->mapped_bytes;
+	cmd->pinned_bytes = ioas->pinned_bytes;
+	cmd->alignment = ioas->alignment;
+	return ranges;
+}
+
+static int native_ioasid_get_info(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_ioasid_info *cmd = ucmd->cmd;
+	struct iova_ranges *ranges;
+	struct ioasid *ioas;
+	int rc;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	ioas = ioasid_get(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	ranges = get_ioasid_details(ioas, cmd);
+	ioasid_put(ioas);
+	if (!ranges)
+		return -ENOMEM;
+	rc = copy_ranges(cmd->ranges, cmd->num_ranges, ranges);
+	cmd->num_ranges = ranges->num;
+	kfree(ranges);
+	return rc;
+}
+
+/* ---- mappings ---- */
+
+static int check_map(const struct ioasid *ioas, const struct iommu_map_dma *cmd)
+{
+	unsigned long last;
+
+	if (overflows_type(cmd->iova, last) || overflows_type(cmd->src, last) ||
+	    overflows_type(cmd->length, last))
+		return -EOVERFLOW;
+	if (!cmd->length)
+		return -EINVAL;
+	if (check_add_overflow((unsigned long)cmd->iova,
+			       (unsigned long)cmd->length - 1, &last) ||
+	    check_add_overflow((unsigned long)cmd->src,
+			       (unsigned long)cmd->length - 1, &last))
+		return -EOVERFLOW;
+	if (!(cmd->flags & (IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE)))
+		return -EINVAL;
+	if (!(cmd->flags & IOMMU_MAP_DMA_FILE) && cmd->fd)
+		return -EINVAL;
+	if ((cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA) && cmd->iova)
+		return -EINVAL;
+	if (!IS_ALIGNED(cmd->iova | cmd->src | cmd->length,
+			READ_ONCE(ioas->alignment)))
+		return -EINVAL;
+	return 0;
+}
+
+static int map_ioasid(struct ioasid *ioas, struct iommu_map_dma *cmd)
+{
+	bool writable = cmd->flags & IOMMU_MAP_DMA_WRITE;
+	struct ioasid_map args = {
+		.first = cmd->iova,
+		.length = cmd->length,
+		.offset = offset_in_page(cmd->src),
+		.phase = cmd->src,
+		.prot = (writable ? IOMMU_WRITE : 0) |
+			(cmd->flags & IOMMU_MAP_DMA_READ ? IOMMU_READ : 0),
+		.alloc = cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA,
+	};
+	int rc;
+
+	rc = check_map(ioas, cmd);
+	if (rc)
+		return rc;
+	if (cmd->flags & IOMMU_MAP_DMA_FILE)
+		args.mem = pinned_mem_from_file(cmd->fd, cmd->src, cmd->length,
+						writable);
+	else
+		args.mem = pinned_mem_from_user(cmd->src, cmd->length,
+						writable);
+	if (IS_ERR(args.mem))
+		return PTR_ERR(args.mem);
+	rc = ioasid_map(ioas, &args);
+	if (rc)
+		pinned_mem_put(args.mem);
+	cmd->iova = args.first;
+	return rc;
+}
+
+static int native_map_dma(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_map_dma *cmd = ucmd->cmd;
+	struct ioasid *ioas;
+	int rc;
+
+	ioas = ioasid_get(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	/* Who has no device may not make the kernel spend memory on mappings. */
+	if (!atomic_read(&ucmd->ictx->num_bound))
+		rc = -EPERM;
+	else if (!ioasid_may(ioas, IOMMU_IOASID_OP_MAP))
+		rc = -EINVAL;
+	else
+		rc = map_ioasid(ioas, cmd);
+	ioasid_put(ioas);
+	return rc;
+}
+
+static int unmap_ioasid(struct ioasid *ioas, struct iommu_unmap_dma *cmd)
+{
+	bool all = cmd->flags & IOMMU_UNMAP_DMA_ALL;
+	unsigned long alignment = READ_ONCE(ioas->alignment);
+	unsigned long last;
+	u64 unmapped;
+	int rc;
+
+	if (overflows_type(cmd->iova, last) ||
+	    overflows_type(cmd->length, last) ||
+	    (cmd->length && check_add_overflow((unsigned long)cmd->iova,
+					       (unsigned long)cmd->length - 1,
+					       &last)))
+		return -EOVERFLOW;
+	if (!IS_ALIGNED(cmd->iova, alignment))
+		return -EINVAL;
+	if (all) {
+		if (cmd->iova || cmd->length)
+			return -EINVAL;
+		last = ULONG_MAX;
+	} else if (!cmd->length || !IS_ALIGNED(cmd->length, alignment)) {
+		return -EINVAL;
+	}
+	rc = ioasid_unmap(ioas, cmd->iova, last, &unmapped);
+	cmd->length = unmapped;
+	return rc;
+}
+
+static int native_unmap_dma(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_unmap_dma *cmd = ucmd->cmd;
+	struct ioasid *ioas;
+	int rc;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	ioas = ioasid_get(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	if (!ioasid_may(ioas, IOMMU_IOASID_OP_MAP))
+		rc = -EINVAL;
+	else
+		rc = unmap_ioasid(ioas, cmd);
+	ioasid_put(ioas);
+	return rc;
+}
+
+/* ---- table ---- */
+
+#define IOCTL(_cmd, _struct, _last, _flags, _execute)                   \
+	[(_cmd) - IOMMU_NATIVE_CMD_BASE] = {                            \
+		.size = sizeof(_struct),                                \
+		.min_size = offsetofend(_struct, _last),                \
+		.flags = (_flags),                                      \
+		.cmd = _IO(IOMMU_NATIVE_TYPE, _cmd),                    \
+		.execute = (_execute),                                  \
+	}
+
+static const struct ioasid_ioctl native_ioctls[] = {
+	IOCTL(IOMMU_NATIVE_CMD_CHECK_EXTENSION, struct iommu_check_extension,
+	      value, 0, native_check_extension),
+	IOCTL(IOMMU_NATIVE_CMD_DEVICE_GET_INFO, struct iommu_device_info,
+	      members, 0, native_device_get_info),
+	IOCTL(IOMMU_NATIVE_CMD_DEVICE_SET_COOKIE, struct iommu_device_cookie,
+	      cookie, 0, native_device_set_cookie),
+	IOCTL(IOMMU_NATIVE_CMD_IOASID_ALLOC, struct iommu_ioasid_alloc,
+	      __reserved, 0, native_ioasid_alloc),
+	IOCTL(IOMMU_NATIVE_CMD_IOASID_FREE, struct iommu_ioasid_free,
+	      __reserved, 0, native_ioasid_free),
+	IOCTL(IOMMU_NATIVE_CMD_IOASID_GET_INFO, struct iommu_ioasid_info,
+	      ranges, 0, native_ioasid_get_info),
+	IOCTL(IOMMU_NATIVE_CMD_MAP_DMA, struct iommu_map_dma, length,
+	      IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE |
+	      IOMMU_MAP_DMA_ALLOC_IOVA | IOMMU_MAP_DMA_FILE,
+	      native_map_dma),
+	IOCTL(IOMMU_NATIVE_CMD_UNMAP_DMA, struct iommu_unmap_dma, length,
+	      IOMMU_UNMAP_DMA_ALL, native_unmap_dma),
+};
+
+/**
+ * ioasid_native_ioctl - Find a native ioctl
+ * @cmd: Its number, from the user
+ *
+ * Return: The ioctl or NULL.
+ */
+const struct ioasid_ioctl *ioasid_native_ioctl(unsigned int cmd)
+{
+	unsigned int i = _IOC_NR(cmd) - IOMMU_NATIVE_CMD_BASE;
+	const struct ioasid_ioctl *op;
+
+	if (i >= ARRAY_SIZE(native_ioctls))
+		return NULL;
+	op = &native_ioctls[array_index_nospec(i, ARRAY_SIZE(native_ioctls))];
+	return op->execute && op->cmd == cmd ? op : NULL;
+}
