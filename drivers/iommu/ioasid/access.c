@@ -8,18 +8,13 @@
  * asks the accesses to let go, and gives up if one does not. Memory that was
  * pinned for an access stays pinned until the mapping or the access goes.
  *
- * access.lock is held while memory is pinned, so a user's callback, which may
- * unpin, is called without it.
+ * access.lock is held while memory is pinned. Unpinning does not take it, so
+ * that a user's callback never waits for user memory.
  */
 #include <linux/highmem.h>
 #include <linux/slab.h>
 
 #include "ioasid_private.h"
-
-static struct iommufd_access *to_access(struct iommufd_object *obj)
-{
-	return container_of(obj, struct iommufd_access, obj);
-}
 
 /* ---- life ---- */
 
@@ -76,15 +71,15 @@ static void access_leave(struct iommufd_access *access)
 	access->ioas = NULL;
 	mutex_unlock(&access->lock);
 
-	if (access->ops->unmap)
+	if (READ_ONCE(access->num_pins))
+		ioasid_revoke_access(ioas, access);
+	/* The users' contract is that this range means everything. */
+	if (READ_ONCE(access->num_pins) && access->ops->unmap)
 		access->ops->unmap(access->data, 0, ULONG_MAX);
 
-	mutex_lock(&access->lock);
+	mutex_lock(&ioas->lock);
 	WARN_ON(access->num_pins);
 	access->ioas_unpin = NULL;
-	mutex_unlock(&access->lock);
-
-	mutex_lock(&ioas->lock);
 	list_del_init(&access->entry);
 	WRITE_ONCE(ioas->num_accesses, ioas->num_accesses - 1);
 	mutex_unlock(&ioas->lock);
@@ -209,17 +204,41 @@ void iommufd_access_detach(struct iommufd_access *access)
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_detach, "IOMMUFD");
 
-/* The identifier of the attached access with the next one behind @id, or 0. */
-static u32 next_access(struct ioasid *ioas, u32 id)
+/**
+ * ioasid_access_unmap - Ask an in-kernel user to let go of a range
+ * @access: The user
+ * @first: First address
+ * @last: Last address
+ *
+ * Context: No lock of an address space but unmap_lock is held.
+ */
+void ioasid_access_unmap(struct iommufd_access *access, unsigned long first,
+			 unsigned long last)
 {
-	struct iommufd_access *access;
-	u32 next = 0;
+	/* All 2^64 bytes, which only a test could map, have no length. */
+	unsigned long length = last - first == ULONG_MAX ? ULONG_MAX :
+							   last - first + 1;
 
+	if (access->ops->unmap)
+		access->ops->unmap(access->data, first, length);
+}
+
+/* A hold of the attached access with the next identifier behind @id, or NULL. */
+static struct iommufd_access *next_access(struct ioasid *ioas, u32 id)
+{
 	guard(mutex)(&ioas->lock);
-	list_for_each_entry(access, &ioas->accesses, entry)
-		if (access->obj.id > id && (!next || access->obj.id < next))
-			next = access->obj.id;
-	return next;
+	for (;;) {
+		struct iommufd_access *access, *next = NULL;
+
+		list_for_each_entry(access, &ioas->accesses, entry)
+			if (access->obj.id > id &&
+			    (!next || access->obj.id < next->obj.id))
+				next = access;
+		/* One that ends lets go by itself. */
+		if (!next || ioasid_object_tryget(&next->obj))
+			return next;
+		id = next->obj.id;
+	}
 }
 
 /**
@@ -233,22 +252,13 @@ static u32 next_access(struct ioasid *ioas, u32 id)
 void ioasid_access_notify(struct ioasid *ioas, unsigned long first,
 			  unsigned long last)
 {
-	/* All 2^64 bytes, which only a test could map, have no length. */
-	unsigned long length = last - first == ULONG_MAX ? ULONG_MAX :
-							   last - first + 1;
-	struct iommufd_object *obj;
+	struct iommufd_access *access;
 	u32 id = 0;
 
-	while ((id = next_access(ioas, id))) {
-		struct iommufd_access *access;
-
-		obj = ioasid_object_get(ioas->ictx, id, IOMMUFD_OBJ_ACCESS);
-		if (IS_ERR(obj))
-			continue;
-		access = to_access(obj);
-		if (access->ops->unmap)
-			access->ops->unmap(access->data, first, length);
-		ioasid_object_put(ioas->ictx, obj);
+	while ((access = next_access(ioas, id))) {
+		id = access->obj.id;
+		ioasid_access_unmap(access, first, last);
+		ioasid_object_put(ioas->ictx, &access->obj);
 	}
 }
 
@@ -324,9 +334,10 @@ static bool pages_aligned(const struct mapping *map, unsigned long first,
 	       PAGE_ALIGNED(last - first + 1);
 }
 
-static int pin_range(struct ioasid *ioas, unsigned long first,
+static int pin_range(struct iommufd_access *access, unsigned long first,
 		     unsigned long last, struct page **pages, int prot)
 {
+	struct ioasid *ioas = access->ioas;
 	unsigned long cur = first;
 	int rc;
 
@@ -351,8 +362,10 @@ static int pin_range(struct ioasid *ioas, unsigned long first,
 				break;
 			cur += PAGE_SIZE;
 		}
-		if (map_last == last)
+		if (map_last == last) {
+			WRITE_ONCE(access->num_pins, access->num_pins + 1);
 			return 0;
+		}
 		cur = map_last + 1;
 	}
 
@@ -370,6 +383,9 @@ err_end:
  * @out_pages: Output: the pages, @length / PAGE_SIZE of them
  * @flags: IOMMUFD_ACCESS_RW_READ or IOMMUFD_ACCESS_RW_WRITE
  *
+ * The memory of each mapping in the range is pinned and charged as a whole when
+ * it is first used, and stays so until the mapping or the access goes.
+ *
  * Context: Process context, may sleep for user memory.
  *
  * Return: 0, or with nothing pinned -EINVAL: @length is 0, a page of the range
@@ -382,7 +398,6 @@ int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova,
 			     unsigned int flags)
 {
 	unsigned long last;
-	int rc;
 
 	if (!length)
 		return -EINVAL;
@@ -392,10 +407,7 @@ int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova,
 	guard(mutex)(&access->lock);
 	if (!access->ioas)
 		return -ENOENT;
-	rc = pin_range(access->ioas, iova, last, out_pages, prot_of(flags));
-	if (!rc)
-		access->num_pins++;
-	return rc;
+	return pin_range(access, iova, last, out_pages, prot_of(flags));
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_pin_pages, "IOMMUFD");
 
@@ -410,18 +422,20 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_pin_pages, "IOMMUFD");
 void iommufd_access_unpin_pages(struct iommufd_access *access,
 				unsigned long iova, unsigned long length)
 {
+	struct ioasid *ioas = READ_ONCE(access->ioas_unpin);
 	unsigned long last;
 
 	if (WARN_ON(!length) ||
-	    WARN_ON(check_add_overflow(iova, length - 1, &last)))
+	    WARN_ON(check_add_overflow(iova, length - 1, &last)) ||
+	    WARN_ON(!ioas))
 		return;
 
-	guard(mutex)(&access->lock);
-	if (WARN_ON(!access->ioas_unpin || !access->num_pins))
+	/* The pin keeps the address space. */
+	guard(mutex)(&ioas->lock);
+	if (WARN_ON(!access->num_pins))
 		return;
-	access->num_pins--;
-	guard(mutex)(&access->ioas_unpin->lock);
-	end_access(access->ioas_unpin, iova, last);
+	WRITE_ONCE(access->num_pins, access->num_pins - 1);
+	end_access(ioas, iova, last);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_unpin_pages, "IOMMUFD");
 

@@ -145,6 +145,12 @@ static int attach_slot(struct ioasid_slot *slot, struct ioasid *ioas,
 	int rc;
 
 	guard(mutex)(&ioas->lock);
+	rc = pgtable_check_snoop(ioas, idev);
+	if (rc)
+		return rc;
+	/* The IOMMU could treat the members of a group differently. */
+	if (slot->ioas && !pgtable_fits(slot->pt, idev))
+		return -EINVAL;
 	if (pasid == IOMMU_NO_PASID) {
 		rc = ioasid_reserve(ioas, idev);
 		if (rc)
@@ -262,8 +268,8 @@ static int attach_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
  * Return: 0; -ENOENT: no such IOASID; -EINVAL: its type does not allow this,
  * another IOASID is attached to the device's group, or its mappings,
  * attributes or permitted ranges do not suit the device; -EOPNOTSUPP: no
- * PASIDs, or snoop policy "off" where the IOMMU could enforce; -EBUSY: attached
- * already, or the device is being reset; what pinning says; -ENOMEM.
+ * PASIDs, snoop policy "off" where the IOMMU could enforce, or a driver that
+ * makes no page table before it attaches it; -EBUSY: attached already, or the device is being reset; what pinning says; -ENOMEM.
  */
 int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid,
 			  u32 *pt_id)
@@ -333,6 +339,20 @@ void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
 EXPORT_SYMBOL_NS_GPL(iommufd_device_detach, "IOMMUFD");
 
 /* ---- replace ---- */
+
+static int check_slot_snoop(const struct ioasid *ioas, struct ioasid_slot *slot)
+{
+	struct iommufd_device *idev;
+	unsigned long id;
+	int rc = 0;
+
+	xa_for_each(&slot->devices, id, idev) {
+		rc = pgtable_check_snoop(ioas, idev);
+		if (rc)
+			break;
+	}
+	return rc;
+}
 
 static int reserve_slot(struct ioasid *ioas, struct ioasid_slot *slot)
 {
@@ -436,6 +456,9 @@ static int enter_slot(struct ioasid_slot *slot, struct ioasid *ioas,
 	int rc;
 
 	guard(mutex)(&ioas->lock);
+	rc = check_slot_snoop(ioas, slot);
+	if (rc)
+		return rc;
 	if (plain) {
 		rc = reserve_slot(ioas, slot);
 		if (rc)
@@ -450,6 +473,9 @@ static int enter_slot(struct ioasid_slot *slot, struct ioasid *ioas,
 	if (rc)
 		goto err_table;
 	rc = core_replace(pt, idev, handle, pasid);
+	/* An interrupt may have been set up in the old table meanwhile. */
+	if (!rc && plain)
+		rc = setup_sw_msi(idev->group, pt);
 	if (rc) {
 		if (plain)
 			restore_slot(slot, idev, spare, rc);
@@ -548,7 +574,9 @@ static int replace_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
  * Context: As iommufd_device_attach().
  *
  * Return: 0, or as iommufd_device_attach(), with -EINVAL also if nothing is
- * attached. The old address space stays then.
+ * attached. The old address space stays then; if the driver of the IOMMU fails
+ * half way and refuses to go back as well, DMA is blocked until the next
+ * replace, and the kernel log says so.
  */
 int iommufd_device_replace(struct iommufd_device *idev, ioasid_t pasid,
 			   u32 *pt_id)

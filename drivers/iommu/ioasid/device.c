@@ -92,17 +92,23 @@ static void group_put(struct ioasid_group *group)
 }
 
 /**
- * iommufd_ctx_has_group - Whether a device of a group is bound to a context
+ * iommufd_ctx_has_group - Whether a context owns the DMA of a group
  * @ictx: The context, or NULL
  * @group: The group, or NULL
  *
  * Context: VFIO holds dev_set->lock.
  *
- * Return: Whether one is.
+ * Return: Whether it does.
  */
 bool iommufd_ctx_has_group(struct iommufd_ctx *ictx, struct iommu_group *group)
 {
-	return ictx && group && xa_load(&ictx->groups, iommu_group_id(group));
+	struct ioasid_group *owned;
+
+	if (!ictx || !group)
+		return false;
+	guard(mutex)(&ictx->groups_lock);
+	owned = xa_load(&ictx->groups, iommu_group_id(group));
+	return owned && atomic_read(&owned->num_owned);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_ctx_has_group, "IOMMUFD");
 
@@ -170,6 +176,7 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 	idev->can_enforce =
 		device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY);
 	iommufd_ctx_get(ictx);
+	atomic_inc(&group->num_owned);
 	atomic_inc(&ictx->num_bound);
 	*id = idev->obj.id;
 	ioasid_object_publish(ictx, &idev->obj);
@@ -199,6 +206,7 @@ void iommufd_device_unbind(struct iommufd_device *idev)
 	struct iommufd_ctx *ictx = idev->ictx;
 
 	ioasid_object_remove(ictx, &idev->obj);
+	atomic_dec(&idev->group->num_owned);
 	iommu_device_release_dma_owner(idev->dev);
 	group_put(idev->group);
 	kfree_rcu(idev, rcu);

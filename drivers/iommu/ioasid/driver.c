@@ -150,36 +150,39 @@ int ioasid_sw_msi_install(struct iommufd_hw_pagetable *pt,
 		       page->msi_addr, PAGE_SIZE,
 		       IOMMU_READ | IOMMU_WRITE | IOMMU_MMIO,
 		       GFP_KERNEL_ACCOUNT);
-	if (!rc)
+	if (!rc) {
+		pt->sw_msi_start = page->sw_msi_start;
 		__set_bit(page->id, pt->sw_msi.bits);
+	}
 	return rc;
 }
 EXPORT_SYMBOL_NS_GPL(ioasid_sw_msi_install, "IOMMUFD_INTERNAL");
 
 /* A page has one address in the whole context, whatever it is attached to. */
-static struct sw_msi_page *get_sw_msi_page(struct iommufd_ctx *ictx,
-					   phys_addr_t sw_msi_start,
+static struct sw_msi_page *get_sw_msi_page(struct ioasid_group *group,
 					   phys_addr_t msi_addr)
 {
+	struct iommufd_ctx *ictx = group->ictx;
 	struct sw_msi_page *page;
 	unsigned int pgoff = 0;
 
 	lockdep_assert_held(&ictx->sw_msi_lock);
 
 	list_for_each_entry(page, &ictx->sw_msi_list, entry) {
-		if (page->sw_msi_start != sw_msi_start)
+		if (page->sw_msi_start != group->sw_msi_start)
 			continue;
 		if (page->msi_addr == msi_addr)
 			return page;
 		pgoff++;
 	}
-	if (ictx->num_sw_msi == IOASID_MAX_SW_MSI)
+	if (ictx->num_sw_msi == IOASID_MAX_SW_MSI ||
+	    pgoff >= group->sw_msi_pages)
 		return ERR_PTR(-EOVERFLOW);
 
 	page = kzalloc_obj(*page);
 	if (!page)
 		return ERR_PTR(-ENOMEM);
-	page->sw_msi_start = sw_msi_start;
+	page->sw_msi_start = group->sw_msi_start;
 	page->msi_addr = msi_addr;
 	page->pgoff = pgoff;
 	page->id = ictx->num_sw_msi++;
@@ -216,8 +219,7 @@ int iommufd_sw_msi(struct iommu_domain *domain, struct msi_desc *desc,
 		return 0;
 
 	guard(mutex)(&group->ictx->sw_msi_lock);
-	page = get_sw_msi_page(group->ictx, group->sw_msi_start,
-			       msi_addr & PAGE_MASK);
+	page = get_sw_msi_page(group, msi_addr & PAGE_MASK);
 	if (IS_ERR(page))
 		return PTR_ERR(page);
 	rc = ioasid_sw_msi_install(domain->iommufd_hwpt, page);

@@ -175,6 +175,12 @@ static void compute_permitted(struct ioasid *ioas, struct iova_ranges *ranges)
 	iova_ranges_set(ranges, first, last);
 	list_for_each_entry(res, &ioas->reserved, entry)
 		iova_ranges_cut(ranges, res->first, res->last);
+	/* MSI pages stay in a table when the device they are for has gone. */
+	list_for_each_entry(pt, &ioas->tables, entry)
+		if (!bitmap_empty(pt->sw_msi.bits, IOASID_MAX_SW_MSI))
+			iova_ranges_cut(ranges, pt->sw_msi_start,
+					pt->sw_msi_start +
+					IOASID_MAX_SW_MSI * PAGE_SIZE - 1);
 }
 
 /**
@@ -191,7 +197,7 @@ int ioasid_update_permitted(struct ioasid *ioas)
 
 	lockdep_assert_held(&ioas->lock);
 
-	ranges = iova_ranges_alloc(ioas->num_reserved + 1);
+	ranges = iova_ranges_alloc(ioas->num_reserved + ioas->num_tables + 1);
 	if (!ranges)
 		return -ENOMEM;
 	compute_permitted(ioas, ranges);
@@ -204,7 +210,7 @@ int ioasid_update_permitted(struct ioasid *ioas)
  * ioasid_widen_permitted - Widen what may be mapped
  * @ioas: An address space that lost a page table or a reserved range
  *
- * There is room: the set was made for more reserved ranges.
+ * There is room: the set was made for more of them.
  *
  * Context: ioas->lock is held.
  */
@@ -297,8 +303,11 @@ int ioasid_reserve(struct ioasid *ioas, struct iommufd_device *idev)
 		rc = add_reserved(ioas, idev, first, last);
 		if (rc)
 			break;
-		if (region->type == IOMMU_RESV_SW_MSI)
+		if (region->type == IOMMU_RESV_SW_MSI) {
 			idev->group->sw_msi_start = region->start;
+			idev->group->sw_msi_pages =
+				region->length >> PAGE_SHIFT;
+		}
 	}
 	iommu_put_resv_regions(idev->dev, &regions);
 	if (!rc)
@@ -346,13 +355,13 @@ static void mark_unpinned(struct ioasid *ioas, struct mapping *map)
  * Context: ioas->lock is held, and dropped and taken again: @map may be gone
  * afterwards, and so may be its pin.
  *
- * Return: 0, or what pinned_mem_pin() says.
+ * Return: 0, also if the mapping has gone; or what pinned_mem_pin() says.
  */
 int ioasid_pin_mapping(struct ioasid *ioas, struct mapping *map)
 {
 	struct pinned_mem *mem = map->mem;
 	unsigned long first = map->first;
-	bool keep = false;
+	bool keep = false, gone = false;
 	int rc;
 
 	lockdep_assert_held(&ioas->lock);
@@ -361,14 +370,15 @@ int ioasid_pin_mapping(struct ioasid *ioas, struct mapping *map)
 	mutex_unlock(&ioas->lock);
 	rc = pinned_mem_pin(mem);
 	mutex_lock(&ioas->lock);
-	if (!rc) {
-		/* The reference to the memory rules out another one there. */
-		map = mapping_find(&ioas->mappings, first);
-		if (map && map->mem == mem && map->first == first &&
-		    map->state != MAPPING_BUSY && !map->pinned) {
-			mark_pinned(ioas, map);
-			keep = true;
-		}
+	/* The reference to the memory rules out another one there. */
+	map = mapping_find(&ioas->mappings, first);
+	if (!map || map->mem != mem || map->first != first ||
+	    map->state == MAPPING_BUSY) {
+		/* Gone: then it does not matter that it cannot be pinned. */
+		gone = rc != -EINTR;
+	} else if (!rc && !map->pinned) {
+		mark_pinned(ioas, map);
+		keep = true;
 	}
 	if (!keep) {
 		mutex_unlock(&ioas->lock);
@@ -376,7 +386,7 @@ int ioasid_pin_mapping(struct ioasid *ioas, struct mapping *map)
 			pinned_mem_unpin(mem);
 		pinned_mem_put(mem);
 		mutex_lock(&ioas->lock);
-		return rc;
+		return gone ? 0 : rc;
 	}
 	pinned_mem_put(mem);
 	return 0;
@@ -392,6 +402,7 @@ static int pin_all(struct ioasid *ioas)
 	while (map) {
 		if (map->pinned || map->state == MAPPING_BUSY) {
 			map = mapping_next(map);
+			cond_resched();
 			continue;
 		}
 		first = map->first;
@@ -425,6 +436,7 @@ void ioasid_unpin_idle(struct ioasid *ioas)
 		if (!map->pinned || map->num_accesses ||
 		    map->state == MAPPING_BUSY) {
 			map = mapping_next(map);
+			cond_resched();
 			continue;
 		}
 		first = map->first;
@@ -521,25 +533,20 @@ static int insert_mapping(struct ioasid *ioas, struct mapping *map,
 			ioas->alignment))
 		return -EINVAL;
 
-	if (!args->alloc) {
-		map->first = args->first;
-		map->last = args->first + args->length - 1;
-		rc = mapping_insert(&ioas->mappings, map);
-		if (rc)
-			return rc;
-	}
-	rc = -ENOSPC;
-	if (ioas->num_mappings >= READ_ONCE(ioasid_dma_entry_limit))
-		goto err_erase;
 	if (args->alloc) {
 		rc = choose_range(ioas, args);
 		if (rc)
 			return rc;
-		map->first = args->first;
-		map->last = args->first + args->length - 1;
-		ioas->next_first = map->last + 1;
-		WARN_ON(mapping_insert(&ioas->mappings, map));
+		ioas->next_first = args->first + args->length;
 	}
+	map->first = args->first;
+	map->last = args->first + args->length - 1;
+	rc = mapping_insert(&ioas->mappings, map);
+	if (rc)
+		return rc;
+	rc = -ENOSPC;
+	if (ioas->num_mappings >= READ_ONCE(ioasid_dma_entry_limit))
+		goto err_erase;
 	rc = -EINVAL;
 	if (!iova_ranges_contain(ioas->permitted, map->first, map->last))
 		goto err_erase;
@@ -549,8 +556,7 @@ static int insert_mapping(struct ioasid *ioas, struct mapping *map,
 	return 0;
 
 err_erase:
-	if (!args->alloc)
-		mapping_erase(&ioas->mappings, map);
+	mapping_erase(&ioas->mappings, map);
 	return rc;
 }
 
@@ -610,7 +616,10 @@ int ioasid_map(struct ioasid *ioas, struct ioasid_map *args)
 	map->prot = args->prot | IOMMU_CACHE;
 	map->state = MAPPING_BUSY;
 
-	mutex_lock(&ioas->lock);
+	if (mutex_lock_killable(&ioas->lock)) {
+		kfree(map);
+		return -EINTR;
+	}
 	rc = insert_mapping(ioas, map, args);
 	if (rc) {
 		mutex_unlock(&ioas->lock);
@@ -667,14 +676,24 @@ static bool mapping_cut_by(struct ioasid *ioas, unsigned long addr, bool first)
 	return first ? map->first != addr : map->last != addr;
 }
 
+/* One that cuts the range has come after the check: it is not there yet. */
+static bool mapping_leaves(const struct mapping *map, unsigned long first,
+			   unsigned long last)
+{
+	return map->state != MAPPING_BUSY && map->first >= first &&
+	       map->last <= last;
+}
+
 static bool range_accessed(struct ioasid *ioas, unsigned long first,
 			   unsigned long last)
 {
 	struct mapping *map;
 
-	for_each_mapping(map, &ioas->mappings, first, last)
-		if (map->num_accesses)
+	for_each_mapping(map, &ioas->mappings, first, last) {
+		if (map->num_accesses && mapping_leaves(map, first, last))
 			return true;
+		cond_resched();
+	}
 	return false;
 }
 
@@ -703,17 +722,19 @@ static void set_range_state(struct ioasid *ioas, unsigned long first,
 {
 	struct mapping *map;
 
-	for_each_mapping(map, &ioas->mappings, first, last)
-		if (map->state != MAPPING_BUSY)
+	for_each_mapping(map, &ioas->mappings, first, last) {
+		if (mapping_leaves(map, first, last))
 			map->state = state;
+		cond_resched();
+	}
 }
 
 /*
- * Tells the accesses of each mapping that they use, by its own range: drivers
- * may look at every page of what they are told. Drops and takes ioas->lock.
+ * Tells accesses of each mapping that is in use, by its own range: drivers may
+ * look at every page of what they are told. Drops and takes ioas->lock.
  */
-static void notify_accesses(struct ioasid *ioas, unsigned long first,
-			    unsigned long last)
+static void notify_accesses(struct ioasid *ioas, struct iommufd_access *only,
+			    unsigned long first, unsigned long last)
 {
 	struct mapping *map = mapping_find(&ioas->mappings, first);
 	struct iova_range range;
@@ -721,12 +742,16 @@ static void notify_accesses(struct ioasid *ioas, unsigned long first,
 	while (map && map->first <= last) {
 		if (!map->num_accesses) {
 			map = mapping_next(map);
+			cond_resched();
 			continue;
 		}
 		range.first = map->first;
 		range.last = map->last;
 		mutex_unlock(&ioas->lock);
-		ioasid_access_notify(ioas, range.first, range.last);
+		if (only)
+			ioasid_access_unmap(only, range.first, range.last);
+		else
+			ioasid_access_notify(ioas, range.first, range.last);
 		mutex_lock(&ioas->lock);
 		if (range.last >= last)
 			return;
@@ -749,20 +774,12 @@ static int revoke_accesses(struct ioasid *ioas, unsigned long first,
 
 	set_range_state(ioas, first, last, MAPPING_LEAVING);
 	for (tries = 0; tries < ACCESS_TRIES && rc == -EBUSY; tries++) {
-		notify_accesses(ioas, first, last);
+		notify_accesses(ioas, NULL, first, last);
 		rc = wait_for_accesses(ioas, first, last);
 	}
 	if (rc)
 		set_range_state(ioas, first, last, MAPPING_LIVE);
 	return rc;
-}
-
-/* One that cuts the range has come after the check: it is not there yet. */
-static bool mapping_leaves(const struct mapping *map, unsigned long first,
-			   unsigned long last)
-{
-	return map->state != MAPPING_BUSY && map->first >= first &&
-	       map->last <= last;
 }
 
 /* Takes what lies in the range out of all tables, flushed, and of the tree. */
@@ -790,6 +807,7 @@ static u64 take_out(struct ioasid *ioas, unsigned long first,
 		bytes += mapping_length(map);
 		erase_mapping(ioas, map);
 		list_add_tail(&map->entry, gone);
+		cond_resched();
 	}
 	return bytes;
 }
@@ -846,4 +864,17 @@ int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
 	}
 	trace_ioasid_unmap(ioas->obj.id, first, last, *unmapped, rc);
 	return rc;
+}
+
+/**
+ * ioasid_revoke_access - Ask one in-kernel user to let go of everything
+ * @ioas: The address space
+ * @access: The user
+ *
+ * Context: ioas->lock is not held. The callback runs.
+ */
+void ioasid_revoke_access(struct ioasid *ioas, struct iommufd_access *access)
+{
+	guard(mutex)(&ioas->lock);
+	notify_accesses(ioas, access, 0, ULONG_MAX);
 }

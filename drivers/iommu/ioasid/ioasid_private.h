@@ -19,22 +19,25 @@
  *
  * Locks, outermost first:
  *
+ *	ioasid.unmap_lock	in-kernel accesses are called back under it
+ *	locks of their drivers
  *	iommufd_access.lock
  *	ioasid_group.lock
- *	ioasid.unmap_lock
  *	ioasid.lock		two of them are never held together
  *	iommu_group's mutex	of the IOMMU core
  *	iommufd_ctx.sw_msi_lock
  *
- *	pinned_mem.lock		nothing of the above but access.lock is held
+ *	pinned_mem.lock		no lock of an address space or group is held
  *	mmap_lock
  *
- * Leaves: iommufd_ctx.groups_lock, compat_lock.
+ * On their own: iommufd_ctx.groups_lock, compat_lock.
  *
  * Memory is pinned and released, user memory is copied and in-kernel accesses
- * are called back with no lock of an address space or group held. VFIO calls in
- * under its dev_set->lock, so nothing that unbind waits for may take a VFIO
- * lock, or sleep for user memory.
+ * are called back with no ioasid.lock or ioasid_group.lock held. VFIO calls in
+ * under its dev_set->lock, so no ioctl takes a VFIO lock, and none sleeps for
+ * user memory while it holds a device. Attach, and an access that pins, do
+ * sleep for user memory under the locks of their callers; a fatal signal ends
+ * that.
  */
 #ifndef _IOASID_PRIVATE_H
 #define _IOASID_PRIVATE_H
@@ -324,11 +327,15 @@ struct ioasid_ucmd {
 	struct iommufd_object *new_obj;
 };
 
+#define IOASID_ALWAYS_OUTPUT U32_MAX
+
 /**
  * struct ioasid_ioctl - What the dispatcher knows about an ioctl
  * @size: Size of its structure
  * @min_size: Size of the first version of the structure
  * @flags: Flags that it knows
+ * @output_flags: Flags with which it has results, IOASID_ALWAYS_OUTPUT if it
+ *                has always
  * @cmd: Number of the ioctl
  * @execute: Does it. No lock is held. Return: 0 or a negative errno.
  */
@@ -336,6 +343,7 @@ struct ioasid_ioctl {
 	unsigned int size;
 	unsigned int min_size;
 	u32 flags;
+	u32 output_flags;
 	unsigned int cmd;
 	int (*execute)(struct ioasid_ucmd *ucmd);
 };
@@ -443,6 +451,7 @@ void ioasid_destroy(struct ioasid *ioas);
 int ioasid_map(struct ioasid *ioas, struct ioasid_map *args);
 int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
 		 u64 *unmapped);
+void ioasid_revoke_access(struct ioasid *ioas, struct iommufd_access *access);
 int ioasid_pinners_get(struct ioasid *ioas, unsigned int num);
 void ioasid_pinners_put(struct ioasid *ioas, unsigned int num);
 int ioasid_pin_mapping(struct ioasid *ioas, struct mapping *map);
@@ -488,7 +497,9 @@ struct ioasid_sw_msi_bitmap {
  * @coherent: Key: DMA is made to snoop
  * @num_users: Slots that use it
  * @gather: Pending invalidations
- * @sw_msi: MSI pages that are mapped, by sw_msi_page.id; under sw_msi_lock
+ * @sw_msi: MSI pages that are mapped, by sw_msi_page.id; under sw_msi_lock.
+ *          They stay as long as the table.
+ * @sw_msi_start: Where the window with them starts, if there are any
  *
  * Protected by the lock of the address space.
  */
@@ -503,6 +514,7 @@ struct iommufd_hw_pagetable {
 	unsigned int num_users;
 	struct iommu_iotlb_gather gather;
 	struct ioasid_sw_msi_bitmap sw_msi;
+	phys_addr_t sw_msi_start;
 };
 
 struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev);
@@ -512,6 +524,8 @@ void pgtable_put(struct iommufd_hw_pagetable *pt);
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map);
 void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map);
 void pgtable_sync(struct iommufd_hw_pagetable *pt);
+int pgtable_check_snoop(const struct ioasid *ioas,
+			const struct iommufd_device *idev);
 bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
 		  const struct iommufd_device *idev);
 
@@ -556,23 +570,27 @@ struct ioasid_slot {
 
 /**
  * struct ioasid_group - An IOMMU group with a bound device
- * @refs: Bound devices; under ictx->groups_lock
+ * @refs: Devices that are bound or being bound; under ictx->groups_lock
+ * @num_owned: Devices with which the context owns the group's DMA
  * @ictx: The context
  * @group: The IOMMU core's group; a reference is held
  * @lock: Protects @slots and attachment
  * @slots: struct ioasid_slot by PASID
  * @sw_msi_start: Where the MSI window of the group's devices starts, or
  *                PHYS_ADDR_MAX if the kernel need not map their MSI pages
+ * @sw_msi_pages: Size of the window in pages
  * @sw_msi: MSI pages that the devices need, by sw_msi_page.id; under
  *          ictx->sw_msi_lock
  */
 struct ioasid_group {
 	unsigned int refs;
+	atomic_t num_owned;
 	struct iommufd_ctx *ictx;
 	struct iommu_group *group;
 	struct mutex lock;
 	struct xarray slots;
 	phys_addr_t sw_msi_start;
+	unsigned long sw_msi_pages;
 	struct ioasid_sw_msi_bitmap sw_msi;
 };
 
@@ -626,11 +644,12 @@ int ioasid_sw_msi_install(struct iommufd_hw_pagetable *pt,
  * @ops: Of the user
  * @data: Of the user
  * @entry: In ioasid.accesses
- * @lock: Protects the members below
+ * @lock: Held from the look at @ioas to the end of a pin or transfer
  * @ioas: The address space for new pins, NULL if not attached
  * @ioas_unpin: The address space that pins belong to. Differs from @ioas only
- *              while the user is called to let go at the end of an attachment.
- * @num_pins: Ranges that the user has pinned
+ *              while the user is called to let go at the end of an attachment,
+ *              and does not change while there are pins.
+ * @num_pins: Ranges that the user has pinned; under the lock of @ioas_unpin
  */
 struct iommufd_access {
 	struct iommufd_object obj;
@@ -645,6 +664,8 @@ struct iommufd_access {
 	unsigned int num_pins;
 };
 
+void ioasid_access_unmap(struct iommufd_access *access, unsigned long first,
+			 unsigned long last);
 void ioasid_access_notify(struct ioasid *ioas, unsigned long first,
 			  unsigned long last);
 

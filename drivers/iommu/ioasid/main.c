@@ -7,14 +7,15 @@
 #include <linux/iommufd.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "ioasid_private.h"
 
-unsigned int ioasid_dma_entry_limit __read_mostly = UINT_MAX;
+unsigned int ioasid_dma_entry_limit __read_mostly = SZ_16M;
 module_param_named(dma_entry_limit, ioasid_dma_entry_limit, uint, 0644);
 MODULE_PARM_DESC(dma_entry_limit,
-		 "Mappings that an I/O address space may have (default: no limit)");
+		 "Mappings that an I/O address space may have (default: 16777216)");
 
 unsigned int ioasid_max_objects __read_mostly = 65536;
 module_param_named(max_objects, ioasid_max_objects, uint, 0644);
@@ -104,6 +105,7 @@ static long ioasid_fops_ioctl(struct file *file, unsigned int cmd,
 		struct iommu_map_dma map_dma;
 		struct iommu_unmap_dma unmap_dma;
 	} buf;
+	bool output;
 	u32 usize;
 	int rc;
 
@@ -115,15 +117,23 @@ static long ioasid_fops_ioctl(struct file *file, unsigned int cmd,
 		return -EFAULT;
 	if (usize < op->min_size)
 		return -EINVAL;
+	if (usize > PAGE_SIZE)
+		return -E2BIG;
 	rc = copy_struct_from_user(&buf, op->size, uptr, usize);
 	if (rc)
 		return rc;
 	if (buf.flags & ~op->flags)
 		return -EOPNOTSUPP;
 
+	/* Find out before anything changes that results cannot be returned. */
+	output = op->output_flags == IOASID_ALWAYS_OUTPUT ||
+		 (buf.flags & op->output_flags);
+	if (output && copy_to_user(uptr, &buf, min(usize, op->size)))
+		return -EFAULT;
+
 	ucmd.cmd = &buf;
 	rc = op->execute(&ucmd);
-	if (!rc && copy_to_user(uptr, &buf, min(usize, op->size)))
+	if (!rc && output && copy_to_user(uptr, &buf, min(usize, op->size)))
 		rc = -EFAULT;
 	finish_new_object(&ucmd, rc);
 	return rc;

@@ -42,6 +42,7 @@ struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev)
 	return iommu_paging_domain_alloc_flags(idev->dev, 0);
 }
 
+/* Whether the device's DMA must be made to snoop in this address space. */
 static bool wants_coherent(const struct ioasid *ioas,
 			   const struct iommufd_device *idev)
 {
@@ -63,8 +64,16 @@ bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
 	       pt->coherent == wants_coherent(pt->ioas, idev);
 }
 
-static int check_snoop_policy(const struct ioasid *ioas,
-			      const struct iommufd_device *idev)
+/**
+ * pgtable_check_snoop - Hold a device against the snoop policy
+ * @ioas: The address space
+ * @idev: The device
+ *
+ * Return: 0; -EINVAL: policy "enforce" and the device's IOMMU cannot;
+ * -EOPNOTSUPP: policy "off" and it could.
+ */
+int pgtable_check_snoop(const struct ioasid *ioas,
+			const struct iommufd_device *idev)
 {
 	switch (ioas->snoop) {
 	case IOMMU_SNOOP_ENFORCE:
@@ -89,10 +98,14 @@ static int check_geometry(struct ioasid *ioas,
 	unsigned long alignment = domain_alignment(domain);
 	struct mapping *map;
 
+	/* Some drivers decide on the format of a table when they attach it. */
+	if (!geometry->aperture_end)
+		return -EOPNOTSUPP;
 	if (ioas->addr_width && geometry->aperture_end < ioas->last)
 		return -EINVAL;
 
 	for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
+		cond_resched();
 		if (map->first < geometry->aperture_start ||
 		    map->last > geometry->aperture_end)
 			return -EINVAL;
@@ -112,10 +125,6 @@ static int pgtable_fill(struct iommufd_hw_pagetable *pt)
 		if (map->state == MAPPING_BUSY)
 			continue;
 		rc = pgtable_map(pt, map);
-		if (!rc && fatal_signal_pending(current)) {
-			pgtable_unmap(pt, map);
-			rc = -EINTR;
-		}
 		if (rc)
 			goto err_unmap;
 		cond_resched();
@@ -136,7 +145,7 @@ err_unmap:
 /**
  * pgtable_create - Make a page table of the kind that a device needs
  * @ioas: The address space; every mapping that is not busy is pinned
- * @idev: The device
+ * @idev: The device; the snoop policy allows it
  *
  * The page table is on the address space's list, holds all its mappings, and
  * has one user: pgtable_put() ends it. The caller updates what is permitted.
@@ -144,8 +153,8 @@ err_unmap:
  * Context: ioas->lock is held.
  *
  * Return: The page table or an error pointer: -EINVAL: the device cannot hold
- * the address space's mappings, width, alignment or snoop policy; -EOPNOTSUPP:
- * policy "off" with an IOMMU that could enforce; -ENOMEM; -EINTR.
+ * the address space's mappings, width, or alignment; -EOPNOTSUPP: the driver
+ * makes no page table before it attaches it; -ENOMEM; -EINTR.
  */
 struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 					    struct iommufd_device *idev)
@@ -155,10 +164,6 @@ struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 	int rc;
 
 	lockdep_assert_held(&ioas->lock);
-
-	rc = check_snoop_policy(ioas, idev);
-	if (rc)
-		return ERR_PTR(rc);
 
 	pt = kzalloc_obj(*pt, GFP_KERNEL_ACCOUNT);
 	if (!pt)
@@ -241,7 +246,8 @@ void pgtable_put(struct iommufd_hw_pagetable *pt)
  *
  * Context: ioas->lock is held.
  *
- * Return: 0, or what iommu_map() says, with nothing entered.
+ * Return: 0, -EINTR on a fatal signal, or what iommu_map() says. Nothing is
+ * entered by a failure.
  */
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 {
@@ -264,6 +270,10 @@ int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 		rc = iommu_map(pt->domain, map->first + done,
 			       PFN_PHYS(extent->pfn) + skip, size, map->prot,
 			       GFP_KERNEL_ACCOUNT);
+		if (!rc && fatal_signal_pending(current)) {
+			done += size;
+			rc = -EINTR;
+		}
 		if (rc) {
 			if (done)
 				iommu_unmap(pt->domain, map->first, done);

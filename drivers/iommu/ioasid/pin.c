@@ -57,7 +57,7 @@ static int mem_extents_grow(struct mem_extents *extents)
 
 	extent = kvrealloc(embedded ? NULL : extents->extent,
 			   array_size(max, sizeof(*extent)),
-			   GFP_KERNEL_ACCOUNT);
+			   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!extent)
 		return -ENOMEM;
 	if (embedded)
@@ -177,14 +177,12 @@ static long pin_user_chunk(struct pinned_mem *mem, unsigned long addr,
 	if (mem->mm == current->mm)
 		return pin_user_pages_fast(addr, num_pages, gup_flags, pages);
 
-	if (!mmget_not_zero(mem->mm))
-		return -EFAULT;
-	mmap_read_lock(mem->mm);
+	if (mmap_read_lock_killable(mem->mm))
+		return -EINTR;
 	got = pin_user_pages_remote(mem->mm, addr, num_pages, gup_flags, pages,
 				    &locked);
 	if (locked)
 		mmap_read_unlock(mem->mm);
-	mmput_async(mem->mm);
 	return got;
 }
 
@@ -294,27 +292,35 @@ static int make_uptodate(struct file *file, pgoff_t index)
 	return 0;
 }
 
+static pgoff_t next_index(const struct pinned_mem *mem)
+{
+	return mem->start + mem->extents.num_pages;
+}
+
 /*
- * Takes over the pins of @folios. Return: 0, -EAGAIN with *@index at the first
- * page that is not up to date, or an errno. What was added is in the extents.
+ * Takes over the pins of @folios. Return: 0, -EAGAIN if the page at
+ * next_index() is not up to date, or an errno. What was added is in the
+ * extents; it may be less than @num, or nothing: somebody may punch holes into
+ * the file, so that a folio is not where the one before it has ended.
  */
-static int add_folios(struct pinned_mem *mem, struct folio **folios, long num,
-		      pgoff_t offset)
+static int add_folios(struct pinned_mem *mem, struct folio **folios, long num)
 {
 	long i;
 	int rc = 0;
 
 	for (i = 0; i < num; i++) {
 		struct folio *folio = folios[i];
-		unsigned long skip = i ? 0 : offset >> PAGE_SHIFT;
-		unsigned long num_pages =
-			min(folio_nr_pages(folio) - skip,
-			    mem->num_pages - mem->extents.num_pages);
+		unsigned long skip = next_index(mem) - folio->index;
+		unsigned long num_pages;
 
+		if (skip >= folio_nr_pages(folio))
+			break;
 		if (!folio_test_uptodate(folio)) {
 			rc = -EAGAIN;
 			break;
 		}
+		num_pages = min(folio_nr_pages(folio) - skip,
+				mem->num_pages - mem->extents.num_pages);
 		rc = mem_extents_add(&mem->extents, folio_pfn(folio) + skip,
 				     num_pages, EXTENT_PINNED_PER_FOLIO);
 		if (rc)
@@ -332,19 +338,18 @@ static int pin_file_folios(struct pinned_mem *mem, struct folio **folios)
 	int rc;
 
 	while (mem->extents.num_pages < mem->num_pages) {
-		pgoff_t index = mem->start + mem->extents.num_pages;
 		pgoff_t offset;
 		long num;
 
-		num = memfd_pin_folios(mem->file, (loff_t)index << PAGE_SHIFT,
+		num = memfd_pin_folios(mem->file,
+				       (loff_t)next_index(mem) << PAGE_SHIFT,
 				       end - 1, folios, PIN_CHUNK_FOLIOS,
 				       &offset);
 		if (num <= 0)
 			return num ?: -EFAULT;
-		rc = add_folios(mem, folios, num, offset);
+		rc = add_folios(mem, folios, num);
 		if (rc == -EAGAIN)
-			rc = make_uptodate(mem->file, mem->start +
-					   mem->extents.num_pages);
+			rc = make_uptodate(mem->file, next_index(mem));
 		if (rc)
 			return rc;
 		if (fatal_signal_pending(current))
@@ -377,6 +382,9 @@ static int pin_file(struct pinned_mem *mem)
 	}
 	rc = pin_file_folios(mem, folios);
 	kfree(folios);
+	/* As for process memory; -EINVAL says that the file has shrunk. */
+	if (rc && rc != -ENOMEM && rc != -EINTR && rc != -EINVAL)
+		rc = -EFAULT;
 out_unmap:
 	if (rc && mem->writable)
 		mapping_unmap_writable(mapping);
@@ -401,6 +409,7 @@ static void release_per_folio(unsigned long pfn, unsigned long num_pages,
 		unpin_folio(folio);
 		pfn += num;
 		num_pages -= num;
+		cond_resched();
 	}
 }
 
@@ -496,6 +505,7 @@ struct pinned_mem *pinned_mem_from_file(int fd, unsigned long offset,
 	unsigned long last = (offset + length - 1) >> PAGE_SHIFT;
 	struct pinned_mem *mem;
 	struct file *file;
+	u64 size;
 	int rc;
 
 	file = fget(fd);
@@ -507,7 +517,8 @@ struct pinned_mem *pinned_mem_from_file(int fd, unsigned long offset,
 		goto err_put;
 	rc = -EACCES;
 	if (!(file->f_mode & FMODE_READ) ||
-	    (writable && !(file->f_mode & FMODE_WRITE)))
+	    (writable && (!(file->f_mode & FMODE_WRITE) ||
+			  IS_APPEND(file_inode(file)))))
 		goto err_put;
 	if (writable) {
 		rc = check_seals(file);
@@ -515,7 +526,8 @@ struct pinned_mem *pinned_mem_from_file(int fd, unsigned long offset,
 			goto err_put;
 	}
 	rc = -EINVAL;
-	if ((u64)offset + length > i_size_read(file_inode(file)))
+	size = i_size_read(file_inode(file));
+	if (offset > size || length > size - offset)
 		goto err_put;
 
 	rc = -ENOMEM;
@@ -568,12 +580,13 @@ void pinned_mem_put(struct pinned_mem *mem)
  * is held.
  *
  * Return: 0; -ENOMEM: over RLIMIT_MEMLOCK, or out of memory; -EFAULT: not
- * accessible, or the process is gone; -EPERM, -EINVAL: the file was sealed or
- * truncated meanwhile; -EINTR: fatal signal. Nothing is left charged or pinned
- * by a failure.
+ * accessible, or the process that registered it is gone; -EPERM, -EINVAL: the
+ * file was sealed or truncated meanwhile; -EINTR: fatal signal. Nothing is left
+ * charged or pinned by a failure.
  */
 int pinned_mem_pin(struct pinned_mem *mem)
 {
+	bool remote = mem->mm != current->mm;
 	int rc;
 
 	if (mutex_lock_killable(&mem->lock))
@@ -584,17 +597,23 @@ int pinned_mem_pin(struct pinned_mem *mem)
 		return 0;
 	}
 
+	rc = -EFAULT;
+	if (remote && !mmget_not_zero(mem->mm))
+		goto out_unlock;
 	rc = pinned_mem_charge(mem);
 	if (rc)
-		goto out_unlock;
+		goto out_mmput;
 	rc = mem->source == PINNED_MEM_FILE ? pin_file(mem) : pin_user(mem);
 	if (rc) {
 		pinned_mem_release(mem);
 		pinned_mem_uncharge(mem);
-		goto out_unlock;
+		goto out_mmput;
 	}
 	mem->state = PINNED_MEM_PINNED;
 	refcount_set(&mem->num_pins, 1);
+out_mmput:
+	if (remote)
+		mmput_async(mem->mm);
 out_unlock:
 	mutex_unlock(&mem->lock);
 	return rc;

@@ -14,20 +14,29 @@
 static int native_check_extension(struct ioasid_ucmd *ucmd)
 {
 	struct iommu_check_extension *cmd = ucmd->cmd;
+	u32 id;
 
-	if (cmd->extension != IOMMU_EXT_TYPE_OPS && cmd->arg)
+	/* A known extension that has no argument gets none. */
+	if (cmd->extension && cmd->extension <= IOMMU_EXT_GROUP_IOASID &&
+	    cmd->extension != IOMMU_EXT_TYPE_OPS && cmd->arg)
 		return -EINVAL;
 
 	switch (cmd->extension) {
 	case IOMMU_EXT_MAP_TYPE1V2:
 	case IOMMU_EXT_UNMAP_ALL:
 	case IOMMU_EXT_MAP_ALLOC_IOVA:
-	case IOMMU_EXT_MAP_FILE:
 	case IOMMU_EXT_MULTIDEV_GROUP:
 		cmd->value = 1;
 		break;
+	case IOMMU_EXT_MAP_FILE:
+		cmd->value = IS_ENABLED(CONFIG_MEMFD_CREATE);
+		break;
 	case IOMMU_EXT_TYPE_OPS:
 		cmd->value = ioasid_type_ops(cmd->arg);
+		break;
+	case IOMMU_EXT_GROUP_IOASID:
+		cmd->value = iommufd_vfio_compat_ioas_get_id(ucmd->ictx, &id) ?
+				     0 : id;
 		break;
 	default:
 		cmd->value = 0;
@@ -181,7 +190,7 @@ static int native_ioasid_alloc(struct ioasid_ucmd *ucmd)
 		return -EINVAL;
 	if (!ioasid_type_ops(cmd->type) || cmd->parent)
 		return -EOPNOTSUPP;
-	if ((cmd->addr_width && cmd->addr_width < PAGE_SHIFT) ||
+	if ((cmd->addr_width && cmd->addr_width < 12) ||
 	    cmd->addr_width > 64 || cmd->snoop > IOMMU_SNOOP_OFF)
 		return -EINVAL;
 
@@ -346,11 +355,7 @@ static int unmap_ioasid(struct ioasid *ioas, struct iommu_unmap_dma *cmd)
 	u64 unmapped;
 	int rc;
 
-	if (overflows_type(cmd->iova, last) ||
-	    overflows_type(cmd->length, last) ||
-	    (cmd->length && check_add_overflow((unsigned long)cmd->iova,
-					       (unsigned long)cmd->length - 1,
-					       &last)))
+	if (overflows_type(cmd->iova, last) || overflows_type(cmd->length, last))
 		return -EOVERFLOW;
 	if (!IS_ALIGNED(cmd->iova, alignment))
 		return -EINVAL;
@@ -358,8 +363,12 @@ static int unmap_ioasid(struct ioasid *ioas, struct iommu_unmap_dma *cmd)
 		if (cmd->iova || cmd->length)
 			return -EINVAL;
 		last = ULONG_MAX;
-	} else if (!cmd->length || !IS_ALIGNED(cmd->length, alignment)) {
-		return -EINVAL;
+	} else {
+		if (!cmd->length || !IS_ALIGNED(cmd->length, alignment))
+			return -EINVAL;
+		if (check_add_overflow((unsigned long)cmd->iova,
+				       (unsigned long)cmd->length - 1, &last))
+			return -EOVERFLOW;
 	}
 	rc = ioasid_unmap(ioas, cmd->iova, last, &unmapped);
 	cmd->length = unmapped;
@@ -387,34 +396,35 @@ static int native_unmap_dma(struct ioasid_ucmd *ucmd)
 
 /* ---- table ---- */
 
-#define IOCTL(_cmd, _struct, _last, _flags, _execute)                   \
+#define IOCTL(_cmd, _struct, _last, _flags, _output_flags, _execute)    \
 	[(_cmd) - IOMMU_NATIVE_CMD_BASE] = {                            \
 		.size = sizeof(_struct),                                \
 		.min_size = offsetofend(_struct, _last),                \
 		.flags = (_flags),                                      \
+		.output_flags = (_output_flags),                        \
 		.cmd = _IO(IOMMU_NATIVE_TYPE, _cmd),                    \
 		.execute = (_execute),                                  \
 	}
 
 static const struct ioasid_ioctl native_ioctls[] = {
 	IOCTL(IOMMU_NATIVE_CMD_CHECK_EXTENSION, struct iommu_check_extension,
-	      value, 0, native_check_extension),
+	      value, 0, IOASID_ALWAYS_OUTPUT, native_check_extension),
 	IOCTL(IOMMU_NATIVE_CMD_DEVICE_GET_INFO, struct iommu_device_info,
-	      members, 0, native_device_get_info),
+	      members, 0, IOASID_ALWAYS_OUTPUT, native_device_get_info),
 	IOCTL(IOMMU_NATIVE_CMD_DEVICE_SET_COOKIE, struct iommu_device_cookie,
-	      cookie, 0, native_device_set_cookie),
+	      cookie, 0, 0, native_device_set_cookie),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_ALLOC, struct iommu_ioasid_alloc,
-	      __reserved, 0, native_ioasid_alloc),
+	      __reserved, 0, IOASID_ALWAYS_OUTPUT, native_ioasid_alloc),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_FREE, struct iommu_ioasid_free,
-	      __reserved, 0, native_ioasid_free),
+	      __reserved, 0, 0, native_ioasid_free),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_GET_INFO, struct iommu_ioasid_info,
-	      ranges, 0, native_ioasid_get_info),
+	      ranges, 0, IOASID_ALWAYS_OUTPUT, native_ioasid_get_info),
 	IOCTL(IOMMU_NATIVE_CMD_MAP_DMA, struct iommu_map_dma, length,
 	      IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE |
 	      IOMMU_MAP_DMA_ALLOC_IOVA | IOMMU_MAP_DMA_FILE,
-	      native_map_dma),
+	      IOMMU_MAP_DMA_ALLOC_IOVA, native_map_dma),
 	IOCTL(IOMMU_NATIVE_CMD_UNMAP_DMA, struct iommu_unmap_dma, length,
-	      IOMMU_UNMAP_DMA_ALL, native_unmap_dma),
+	      IOMMU_UNMAP_DMA_ALL, IOASID_ALWAYS_OUTPUT, native_unmap_dma),
 };
 
 /**

@@ -34,11 +34,13 @@
  * - -EINVAL: size is smaller than the first version of the structure, or a
  *   member whose name starts with two underscores is not zero.
  * - -E2BIG: size is larger than the kernel's structure, and the part that the
- *   kernel does not know is not zero.
+ *   kernel does not know is not zero; or size is larger than a page.
  * - -EOPNOTSUPP: flags has a bit that this kernel does not know.
  * - -ENOENT: no such IOASID or device in this context.
  * - -ENOMEM: not enough kernel memory.
  * - -ENOTTY: no such command.
+ *
+ * These come before the errors that a command lists, except for -ENOMEM.
  */
 
 #define IOMMU_NATIVE_TYPE (';')
@@ -95,6 +97,10 @@ enum iommu_ioasid_op {
  * @IOMMU_EXT_TYPE_OPS: @arg is an &enum iommu_ioasid_type; the value has a bit
  *                      for each &enum iommu_ioasid_op that the type allows, 0
  *                      for a type that this kernel does not have.
+ * @IOMMU_EXT_GROUP_IOASID: The IOASID of this context that devices of VFIO
+ *                          groups are attached to, 0 if there is none. It
+ *                          exists once a group was given /dev/iommu as its
+ *                          container, and cannot be freed.
  */
 enum iommu_extension {
 	IOMMU_EXT_MAP_TYPE1V2 = 1,
@@ -103,6 +109,7 @@ enum iommu_extension {
 	IOMMU_EXT_MAP_FILE = 4,
 	IOMMU_EXT_MULTIDEV_GROUP = 5,
 	IOMMU_EXT_TYPE_OPS = 6,
+	IOMMU_EXT_GROUP_IOASID = 7,
 };
 
 /**
@@ -111,7 +118,8 @@ enum iommu_extension {
  * @flags: Must be 0
  * @extension: One of &enum iommu_extension. One that this kernel does not know
  *             is no error: its value is 0.
- * @arg: What the extension says, else it must be 0 (-EINVAL)
+ * @arg: What the extension says, else it must be 0 (-EINVAL); for an extension
+ *       that this kernel does not know it is ignored
  * @value: Output: what the extension says
  *
  * Needs no device.
@@ -300,8 +308,9 @@ struct iommu_ioasid_alloc {
  * Its mappings go with it. Calls on the same IOASID that other threads have
  * under way are waited for.
  *
- * -EBUSY: a device or an in-kernel user is attached. -EINTR: a fatal signal
- * came while waiting; the IOASID stays.
+ * -EBUSY: a device or an in-kernel user is attached, or it is the IOASID of
+ * @IOMMU_EXT_GROUP_IOASID. -EINTR: a fatal signal came while waiting. The IOASID
+ * stays then; calls on it by other threads may have got -ENOENT meanwhile.
  */
 struct iommu_ioasid_free {
 	__u32 size;
@@ -321,8 +330,8 @@ struct iommu_ioasid_free {
  * @parent: Output: its parent, 0 if it is a root
  * @addr_width: Output: as given at ALLOC
  * @snoop: Output: as given at ALLOC
- * @num_devices: Output: attachments of devices; a device counts once for its
- *               plain DMA and once for each PASID
+ * @num_devices: Output: attachments of devices, done or just being done; a
+ *               device counts once for its plain DMA and once for each PASID
  * @num_accesses: Output: attached in-kernel users
  * @num_tables: Output: page tables in hardware format that it has now
  * @num_ranges: Input: room at @ranges, in elements. Output: how many there are.
@@ -387,7 +396,8 @@ enum iommu_map_dma_flags {
  * memory at @iova. It is pinned as long as a device is attached, and charged as
  * locked memory of the calling process (RLIMIT_MEMLOCK, CAP_IPC_LOCK). While no
  * device is attached a mapping is only recorded: nothing is pinned or charged
- * until one attaches. A mapping follows the pages that were there when they
+ * until one attaches, or an in-kernel user first touches the mapping. A mapping
+ * follows the pages that were there when they
  * were pinned; what the process does to its address space later has no effect
  * on it.
  *
@@ -402,7 +412,7 @@ enum iommu_map_dma_flags {
  *   @iova, @src or @length is not a multiple of the IOASID's alignment.
  * - -EBADF: @fd is not an open file. -EINVAL: the file is not a memfd, tmpfs or
  *   hugetlbfs file. -EACCES: the file is not open for reading, or for WRITE not
- *   open for writing. -EPERM: WRITE to a file that is sealed against writing.
+ *   open for writing or append-only. -EPERM: WRITE to a file that is sealed against writing.
  *   -EINVAL: the range ends beyond the end of the file.
  * - -EEXIST: a mapping overlaps the range.
  * - -ENOSPC: the IOASID has as many mappings as the module parameter
@@ -410,7 +420,8 @@ enum iommu_map_dma_flags {
  * - -EINVAL: the range is not inside one of the permitted ranges.
  * - -ENOMEM: more locked memory than RLIMIT_MEMLOCK, or no memory.
  * - -EFAULT: the memory is not accessible to the process as the flags ask, or
- *   it is memory that cannot be pinned, such as that of a device.
+ *   it is memory that cannot be pinned, such as that of a device. -EPERM,
+ *   -EINVAL: the file was sealed or has shrunk meanwhile.
  * - -EINTR: a fatal signal.
  *
  * The two conditions on @fd and @iova and those on the file have no
@@ -446,17 +457,18 @@ enum iommu_unmap_dma_flags {
  *          lengths of the mappings that were removed.
  *
  * Removes the mappings inside the range. When it returns, no device reaches
- * their memory any more and the memory is neither pinned nor charged. Nothing
- * to remove is no error. In-kernel users of the memory are asked to let go.
+ * their memory any more, and the memory is neither pinned nor charged for them,
+ * unless another thread is just attaching or detaching: then that follows when
+ * it has noticed. Nothing to remove is no error. In-kernel users of the memory are asked to let go.
  *
  * Errors, checked in this order:
  *
  * - -EINVAL: the type of the IOASID has no UNMAP_DMA.
- * - -EOVERFLOW: a value does not fit the kernel's native word, or
- *   @iova + @length wraps.
+ * - -EOVERFLOW: a value does not fit the kernel's native word.
  * - -EINVAL: @iova is not a multiple of the IOASID's alignment; @iova or
  *   @length is not 0 with ALL; or without it @length is 0 or not a multiple of
  *   the alignment.
+ * - -EOVERFLOW: @iova + @length wraps.
  * - -EINVAL: the first or the last byte of the range cuts a mapping.
  * - -EBUSY: an in-kernel user does not let go. Nothing was removed.
  * - -EINTR: a fatal signal came while waiting. Nothing was removed.
