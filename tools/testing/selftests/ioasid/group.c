@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Devices that share an IOMMU group: the IOMMU cannot tell them apart, so they
+ * belong to one context and have one address space at a time.
+ */
+#include <dirent.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "ioasid_utils.h"
+
+#define COPY		512
+#define MAX_MEMBERS	16
+
+FIXTURE(group) {
+	int iommu;
+	struct edu edu[2];
+	__u32 ioasid;
+	__u32 other;
+	char *mem;
+	struct counts counts;
+};
+
+FIXTURE_SETUP(group)
+{
+	COUNTS_BEGIN(&self->counts);
+	if (!edu_find_shared(self->edu))
+		SKIP(return, "no two edu devices in one IOMMU group");
+	self->iommu = iommu_open();
+	ASSERT_LE(0, self->iommu);
+	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
+	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->other));
+	self->mem = mem_alloc(4 * PAGE);
+	ASSERT_NE(NULL, self->mem);
+	memset(self->mem, 0, 4 * PAGE);
+}
+
+FIXTURE_TEARDOWN(group)
+{
+	edu_close(&self->edu[0]);
+	edu_close(&self->edu[1]);
+	close(self->iommu);
+	COUNTS_END(&self->counts);
+}
+
+static int bind_both(struct _test_data_group *self)
+{
+	int rc = edu_open_bind(&self->edu[0], self->iommu);
+
+	return rc ? rc : edu_open_bind(&self->edu[1], self->iommu);
+}
+
+/* The first two pages in one address space, the others in the other. */
+static int map_both(struct _test_data_group *self)
+{
+	int rc = ioasid_map(self->iommu, self->ioasid, READ_WRITE, self->mem,
+			    TEST_IOVA, 2 * PAGE);
+
+	if (rc)
+		return rc;
+	return ioasid_map(self->iommu, self->other, READ_WRITE,
+			  self->mem + 2 * PAGE, TEST_IOVA, 2 * PAGE);
+}
+
+/* Whether the device can copy between the two pages at @mem. */
+static bool can_copy(struct edu *edu, char *mem, unsigned int seed)
+{
+	fill_pattern(mem, COPY, seed);
+	memset(mem + PAGE, 0, COPY);
+	if (edu_dma_copy(edu, TEST_IOVA, TEST_IOVA + PAGE, COPY))
+		return false;
+	return has_pattern(mem + PAGE, COPY, seed);
+}
+
+static int get_members(struct _test_data_group *self, int device,
+		       struct iommu_group_member *members,
+		       struct iommu_device_info *info)
+{
+	memset(members, 0, MAX_MEMBERS * sizeof(*members));
+	memset(info, 0, sizeof(*info));
+	info->num_members = MAX_MEMBERS;
+	info->members = (uintptr_t)members;
+	return iommu_device_info(self->iommu, self->edu[device].dev_id, info);
+}
+
+static struct iommu_group_member *
+find_member(struct iommu_group_member *members, unsigned int num,
+	    const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < num && i < MAX_MEMBERS; i++)
+		if (!strcmp(members[i].name, name))
+			return &members[i];
+	return NULL;
+}
+
+/* The name of the driver that sysfs shows, empty if there is none. */
+static void sysfs_driver(int group, const char *name, char *driver, size_t size)
+{
+	char path[512], link[256];
+	ssize_t n;
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/iommu_groups/%d/devices/%s/driver", group, name);
+	n = readlink(path, link, sizeof(link) - 1);
+	link[n < 0 ? 0 : n] = 0;
+	snprintf(driver, size, "%s",
+		 strrchr(link, '/') ? strrchr(link, '/') + 1 : "");
+}
+
+TEST_F(group, members)
+{
+	struct iommu_group_member members[MAX_MEMBERS], *member;
+	struct iommu_device_info info;
+	unsigned int num = 0;
+	char path[64], driver[64];
+	struct dirent *de;
+	DIR *dir;
+
+	ASSERT_EQ(0, edu_open_bind(&self->edu[0], self->iommu));
+	ASSERT_EQ(0, get_members(self, 0, members, &info));
+	EXPECT_EQ(self->edu[0].group, info.group_id);
+	EXPECT_TRUE(info.caps & IOMMU_DEVICE_CAP_VIABLE);
+	ASSERT_GE(MAX_MEMBERS, info.num_members);
+
+	/* The same as sysfs has, no more and no less. */
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/devices",
+		 self->edu[0].group);
+	dir = opendir(path);
+	ASSERT_NE(NULL, dir);
+	while ((de = readdir(dir))) {
+		if (de->d_name[0] == '.')
+			continue;
+		num++;
+		member = find_member(members, info.num_members, de->d_name);
+		ASSERT_NE(NULL, member) {
+			TH_LOG("%s is missing", de->d_name);
+		}
+		sysfs_driver(self->edu[0].group, de->d_name, driver,
+			     sizeof(driver));
+		EXPECT_STREQ(driver, member->driver);
+		EXPECT_EQ(!!driver[0],
+			  !!(member->flags & IOMMU_GROUP_MEMBER_DRIVER));
+		EXPECT_FALSE(member->flags & (IOMMU_GROUP_MEMBER_CONFLICT |
+					      IOMMU_GROUP_MEMBER_CHANGING));
+	}
+	closedir(dir);
+	EXPECT_EQ(num, info.num_members);
+}
+
+TEST_F(group, members_bound)
+{
+	struct iommu_group_member members[MAX_MEMBERS], *member;
+	struct iommu_device_info info;
+
+	ASSERT_EQ(0, edu_open_bind(&self->edu[0], self->iommu));
+	ASSERT_EQ(0, get_members(self, 0, members, &info));
+	member = find_member(members, info.num_members, self->edu[0].bdf);
+	ASSERT_NE(NULL, member);
+	EXPECT_TRUE(member->flags & IOMMU_GROUP_MEMBER_BOUND);
+	EXPECT_EQ(self->edu[0].dev_id, member->dev_id);
+	member = find_member(members, info.num_members, self->edu[1].bdf);
+	ASSERT_NE(NULL, member);
+	EXPECT_FALSE(member->flags & IOMMU_GROUP_MEMBER_BOUND);
+	EXPECT_EQ(0, member->dev_id);
+
+	/* Each names the other. */
+	ASSERT_EQ(0, edu_open_bind(&self->edu[1], self->iommu));
+	EXPECT_NE(self->edu[0].dev_id, self->edu[1].dev_id);
+	ASSERT_EQ(0, get_members(self, 0, members, &info));
+	member = find_member(members, info.num_members, self->edu[1].bdf);
+	ASSERT_NE(NULL, member);
+	EXPECT_TRUE(member->flags & IOMMU_GROUP_MEMBER_BOUND);
+	EXPECT_EQ(self->edu[1].dev_id, member->dev_id);
+	ASSERT_EQ(0, get_members(self, 1, members, &info));
+	EXPECT_EQ(self->edu[0].group, info.group_id);
+	member = find_member(members, info.num_members, self->edu[0].bdf);
+	ASSERT_NE(NULL, member);
+	EXPECT_EQ(self->edu[0].dev_id, member->dev_id);
+
+	edu_close(&self->edu[0]);
+	ASSERT_EQ(0, get_members(self, 1, members, &info));
+	member = find_member(members, info.num_members, self->edu[0].bdf);
+	ASSERT_NE(NULL, member);
+	EXPECT_FALSE(member->flags & IOMMU_GROUP_MEMBER_BOUND);
+	EXPECT_EQ(0, member->dev_id);
+}
+
+#define VFIO_PCI "/sys/bus/pci/drivers/vfio-pci"
+
+/* A member without a driver does no harm. */
+TEST_F(group, member_without_driver)
+{
+	struct iommu_group_member members[MAX_MEMBERS], *member;
+	struct iommu_device_info info;
+	int rc;
+
+	ASSERT_EQ(0, edu_open_bind(&self->edu[0], self->iommu));
+	ASSERT_EQ(0, file_write(VFIO_PCI "/unbind", self->edu[1].bdf));
+	rc = get_members(self, 0, members, &info);
+	EXPECT_EQ(0, file_write(VFIO_PCI "/bind", self->edu[1].bdf));
+	ASSERT_EQ(0, rc);
+	EXPECT_TRUE(info.caps & IOMMU_DEVICE_CAP_VIABLE);
+	member = find_member(members, info.num_members, self->edu[1].bdf);
+	ASSERT_NE(NULL, member);
+	EXPECT_EQ(0, member->flags);
+	EXPECT_STREQ("", member->driver);
+
+	ASSERT_EQ(0, get_members(self, 0, members, &info));
+	member = find_member(members, info.num_members, self->edu[1].bdf);
+	ASSERT_NE(NULL, member);
+	EXPECT_EQ(IOMMU_GROUP_MEMBER_DRIVER, member->flags);
+	EXPECT_STREQ("vfio-pci", member->driver);
+}
+
+TEST_F(group, cookies_are_per_device)
+{
+	struct iommu_group_member members[MAX_MEMBERS];
+	struct iommu_device_info info;
+
+	ASSERT_EQ(0, bind_both(self));
+	ASSERT_EQ(0, iommu_device_cookie(self->iommu, self->edu[0].dev_id, 7));
+	ASSERT_EQ(0, iommu_device_cookie(self->iommu, self->edu[1].dev_id,
+					 ULLONG_MAX));
+	ASSERT_EQ(0, get_members(self, 0, members, &info));
+	EXPECT_EQ(7, info.cookie);
+	ASSERT_EQ(0, get_members(self, 1, members, &info));
+	EXPECT_EQ(ULLONG_MAX, info.cookie);
+}
+
+TEST_F(group, one_context)
+{
+	int second = iommu_open();
+
+	ASSERT_LE(0, second);
+	ASSERT_EQ(0, edu_open_bind(&self->edu[0], self->iommu));
+	ASSERT_EQ(0, edu_open(&self->edu[1]));
+	EXPECT_EQ(-EPERM, edu_bind(&self->edu[1], second));
+	/* As long as the first device is bound. */
+	edu_close(&self->edu[0]);
+	EXPECT_EQ(0, edu_bind(&self->edu[1], second));
+	ASSERT_EQ(0, edu_open(&self->edu[0]));
+	EXPECT_EQ(-EPERM, edu_bind(&self->edu[0], self->iommu));
+	EXPECT_EQ(0, edu_bind(&self->edu[0], second));
+	edu_close(&self->edu[0]);
+	edu_close(&self->edu[1]);
+	close(second);
+}
+
+TEST_F(group, blocked_until_attached)
+{
+	ASSERT_EQ(0, bind_both(self));
+	ASSERT_EQ(0, map_both(self));
+	EXPECT_FALSE(can_copy(&self->edu[0], self->mem, 1));
+	EXPECT_FALSE(can_copy(&self->edu[1], self->mem, 2));
+
+	ASSERT_EQ(0, vfio_attach(self->edu[0].fd, self->ioasid));
+	EXPECT_TRUE(can_copy(&self->edu[0], self->mem, 3));
+	ASSERT_EQ(0, vfio_detach(self->edu[0].fd));
+	EXPECT_FALSE(can_copy(&self->edu[0], self->mem, 4));
+	EXPECT_FALSE(can_copy(&self->edu[1], self->mem, 5));
+}
+
+TEST_F(group, same_ioasid)
+{
+	struct iommu_ioasid_info info;
+
+	ASSERT_EQ(0, bind_both(self));
+	ASSERT_EQ(0, map_both(self));
+	ASSERT_EQ(0, vfio_attach(self->edu[0].fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->edu[1].fd, self->ioasid));
+	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
+	EXPECT_EQ(2, info.num_devices);
+	EXPECT_EQ(1, info.num_tables);
+	EXPECT_EQ(2 * PAGE, info.pinned_bytes);
+	EXPECT_TRUE(can_copy(&self->edu[0], self->mem, 1));
+	EXPECT_TRUE(can_copy(&self->edu[1], self->mem, 2));
+
+	/* The group keeps it until the last device leaves. */
+	ASSERT_EQ(0, vfio_detach(self->edu[0].fd));
+	EXPECT_EQ(-EBUSY, ioasid_free(self->iommu, self->ioasid));
+	EXPECT_TRUE(can_copy(&self->edu[1], self->mem, 3));
+	ASSERT_EQ(0, vfio_detach(self->edu[1].fd));
+	EXPECT_FALSE(can_copy(&self->edu[1], self->mem, 4));
+	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
+}
+
+TEST_F(group, different_ioasid)
+{
+	struct iommu_ioasid_info info;
+
+	ASSERT_EQ(0, bind_both(self));
+	ASSERT_EQ(0, map_both(self));
+	ASSERT_EQ(0, vfio_attach(self->edu[0].fd, self->ioasid));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->edu[1].fd, self->other));
+	ASSERT_EQ(0, ioasid_totals(self->iommu, self->other, &info));
+	EXPECT_EQ(0, info.num_devices);
+	EXPECT_EQ(0, info.pinned_bytes);
+	EXPECT_TRUE(can_copy(&self->edu[0], self->mem, 1));
+	EXPECT_EQ(0, ioasid_free(self->iommu, self->other));
+
+	/* Nothing but the right one helps. */
+	EXPECT_EQ(0, vfio_attach(self->edu[1].fd, self->ioasid));
+	EXPECT_TRUE(can_copy(&self->edu[1], self->mem, 2));
+}
+
+/* A device that is attached and moves takes the others along. */
+TEST_F(group, replace)
+{
+	struct iommu_ioasid_info info;
+
+	ASSERT_EQ(0, bind_both(self));
+	ASSERT_EQ(0, map_both(self));
+	ASSERT_EQ(0, vfio_attach(self->edu[0].fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->edu[1].fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->edu[0].fd, self->other));
+	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
+	EXPECT_EQ(0, info.num_devices);
+	EXPECT_EQ(0, info.num_tables);
+	EXPECT_EQ(0, info.pinned_bytes);
+	ASSERT_EQ(0, ioasid_totals(self->iommu, self->other, &info));
+	EXPECT_EQ(2, info.num_devices);
+	EXPECT_EQ(2 * PAGE, info.pinned_bytes);
+	EXPECT_FALSE(can_copy(&self->edu[0], self->mem, 1));
+	EXPECT_TRUE(can_copy(&self->edu[0], self->mem + 2 * PAGE, 2));
+	EXPECT_TRUE(can_copy(&self->edu[1], self->mem + 2 * PAGE, 3));
+	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
+
+	ASSERT_EQ(0, vfio_detach(self->edu[0].fd));
+	ASSERT_EQ(0, vfio_detach(self->edu[1].fd));
+	EXPECT_EQ(0, ioasid_free(self->iommu, self->other));
+}
+
+/* A move that fails moves none. */
+TEST_F(group, replace_fails)
+{
+	ASSERT_EQ(0, bind_both(self));
+	ASSERT_EQ(0, map_both(self));
+	ASSERT_EQ(0, ioasid_map(self->iommu, self->other, READ_WRITE, self->mem,
+				MSI_FIRST, PAGE));
+	ASSERT_EQ(0, vfio_attach(self->edu[0].fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->edu[1].fd, self->ioasid));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->edu[1].fd, self->other));
+	EXPECT_TRUE(can_copy(&self->edu[0], self->mem, 1));
+	EXPECT_TRUE(can_copy(&self->edu[1], self->mem, 2));
+	EXPECT_EQ(0, ioasid_free(self->iommu, self->other));
+}
+
+/* Closing a device is a detach and an unbind; its neighbour does not notice. */
+TEST_F(group, close_one)
+{
+	ASSERT_EQ(0, bind_both(self));
+	ASSERT_EQ(0, map_both(self));
+	ASSERT_EQ(0, vfio_attach(self->edu[0].fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->edu[1].fd, self->ioasid));
+	edu_close(&self->edu[0]);
+	EXPECT_TRUE(can_copy(&self->edu[1], self->mem, 1));
+	edu_close(&self->edu[1]);
+	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,701 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the tests of /dev/iommu share; see ioasid_utils.h. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ioasid_utils.h"
+
+unsigned long page_size;
+
+static void __attribute__((constructor)) page_size_init(void)
+{
+	page_size = sysconf(_SC_PAGESIZE);
+}
+
+/* ---- calls ---- */
+
+int iommu_open(void)
+{
+	int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int iommu_call(int iommu, unsigned long command, void *arg)
+{
+	return ioctl(iommu, command, arg) ? -errno : 0;
+}
+
+int iommu_extension(int iommu, __u32 extension, __u32 arg, __u64 *value)
+{
+	struct iommu_check_extension check = {
+		.size = sizeof(check),
+		.extension = extension,
+		.arg = arg,
+	};
+	int rc = iommu_call(iommu, IOMMU_CHECK_EXTENSION, &check);
+
+	if (!rc)
+		*value = check.value;
+	return rc;
+}
+
+/* The caller sets the arrays and their room in @info, or leaves them zero. */
+int iommu_device_info(int iommu, __u32 dev_id, struct iommu_device_info *info)
+{
+	info->size = sizeof(*info);
+	info->flags = 0;
+	info->dev_id = dev_id;
+	return iommu_call(iommu, IOMMU_DEVICE_GET_INFO, info);
+}
+
+int iommu_device_cookie(int iommu, __u32 dev_id, __u64 cookie)
+{
+	struct iommu_device_cookie cmd = {
+		.size = sizeof(cmd),
+		.dev_id = dev_id,
+		.cookie = cookie,
+	};
+
+	return iommu_call(iommu, IOMMU_DEVICE_SET_COOKIE, &cmd);
+}
+
+int ioasid_alloc_attr(int iommu, __u32 addr_width, __u32 snoop, __u32 *ioasid)
+{
+	struct iommu_ioasid_alloc cmd = {
+		.size = sizeof(cmd),
+		.type = IOMMU_IOASID_TYPE_KERNEL,
+		.addr_width = addr_width,
+		.snoop = snoop,
+	};
+	int rc = iommu_call(iommu, IOMMU_IOASID_ALLOC, &cmd);
+
+	if (!rc)
+		*ioasid = cmd.ioasid;
+	return rc;
+}
+
+int ioasid_alloc(int iommu, __u32 *ioasid)
+{
+	return ioasid_alloc_attr(iommu, 0, IOMMU_SNOOP_AUTO, ioasid);
+}
+
+int ioasid_free(int iommu, __u32 ioasid)
+{
+	struct iommu_ioasid_free cmd = {
+		.size = sizeof(cmd),
+		.ioasid = ioasid,
+	};
+
+	return iommu_call(iommu, IOMMU_IOASID_FREE, &cmd);
+}
+
+/* The caller sets the array and its room in @info, or leaves them zero. */
+int ioasid_info(int iommu, __u32 ioasid, struct iommu_ioasid_info *info)
+{
+	info->size = sizeof(*info);
+	info->flags = 0;
+	info->ioasid = ioasid;
+	info->__reserved = 0;
+	/* Not what an earlier call has left there. */
+	if (!info->ranges)
+		info->num_ranges = 0;
+	return iommu_call(iommu, IOMMU_IOASID_GET_INFO, info);
+}
+
+/* The same without the ranges. */
+int ioasid_totals(int iommu, __u32 ioasid, struct iommu_ioasid_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	return ioasid_info(iommu, ioasid, info);
+}
+
+int ioasid_map(int iommu, __u32 ioasid, __u32 flags, const void *src,
+	       __u64 iova, __u64 length)
+{
+	struct iommu_map_dma cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.ioasid = ioasid,
+		.iova = iova,
+		.src = (uintptr_t)src,
+		.length = length,
+	};
+
+	return iommu_call(iommu, IOMMU_MAP_DMA, &cmd);
+}
+
+int ioasid_map_alloc(int iommu, __u32 ioasid, __u32 flags, const void *src,
+		     __u64 length, __u64 *iova)
+{
+	struct iommu_map_dma cmd = {
+		.size = sizeof(cmd),
+		.flags = flags | IOMMU_MAP_DMA_ALLOC_IOVA,
+		.ioasid = ioasid,
+		.src = (uintptr_t)src,
+		.length = length,
+	};
+	int rc = iommu_call(iommu, IOMMU_MAP_DMA, &cmd);
+
+	if (!rc)
+		*iova = cmd.iova;
+	return rc;
+}
+
+int ioasid_map_file(int iommu, __u32 ioasid, __u32 flags, int fd, __u64 offset,
+		    __u64 iova, __u64 length)
+{
+	struct iommu_map_dma cmd = {
+		.size = sizeof(cmd),
+		.flags = flags | IOMMU_MAP_DMA_FILE,
+		.ioasid = ioasid,
+		.fd = fd,
+		.iova = iova,
+		.src = offset,
+		.length = length,
+	};
+
+	return iommu_call(iommu, IOMMU_MAP_DMA, &cmd);
+}
+
+static int unmap_call(int iommu, __u32 ioasid, __u32 flags, __u64 iova,
+		      __u64 length, __u64 *unmapped)
+{
+	struct iommu_unmap_dma cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.ioasid = ioasid,
+		.iova = iova,
+		.length = length,
+	};
+	int rc = iommu_call(iommu, IOMMU_UNMAP_DMA, &cmd);
+
+	if (!rc && unmapped)
+		*unmapped = cmd.length;
+	return rc;
+}
+
+int ioasid_unmap(int iommu, __u32 ioasid, __u64 iova, __u64 length,
+		 __u64 *unmapped)
+{
+	return unmap_call(iommu, ioasid, 0, iova, length, unmapped);
+}
+
+int ioasid_unmap_all(int iommu, __u32 ioasid, __u64 *unmapped)
+{
+	return unmap_call(iommu, ioasid, IOMMU_UNMAP_DMA_ALL, 0, 0, unmapped);
+}
+
+int vfio_open(const char *cdev)
+{
+	int fd = open(cdev, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int vfio_bind(int device, int iommu, __u32 *dev_id)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.iommufd = iommu,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		return -errno;
+	*dev_id = bind.out_devid;
+	return 0;
+}
+
+int vfio_attach(int device, __u32 ioasid)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach),
+		.pt_id = ioasid,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+		return -errno;
+	return 0;
+}
+
+int vfio_detach(int device)
+{
+	struct vfio_device_detach_iommufd_pt detach = {
+		.argsz = sizeof(detach),
+	};
+
+	if (ioctl(device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach))
+		return -errno;
+	return 0;
+}
+
+/* ---- edu ---- */
+
+#define EDU_DMA_SRC	0x80
+#define EDU_DMA_DST	0x88
+#define EDU_DMA_COUNT	0x90
+#define EDU_DMA_CMD	0x98
+#define EDU_CMD_RUN	0x1
+#define EDU_CMD_TO_RAM	0x2
+#define EDU_BUFFER	0x40000
+
+#define PCI_DEVICES	"/sys/bus/pci/devices"
+
+static int edu_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct edu *)a)->bdf,
+		      ((const struct edu *)b)->bdf);
+}
+
+/* Fills in what sysfs tells. */
+static bool edu_probe(const char *bdf, struct edu *edu)
+{
+	char path[320], text[256];
+	struct dirent *de;
+	ssize_t n;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/modalias", bdf);
+	if (file_read(path, text, sizeof(text)) < 0 ||
+	    strncmp(text, "pci:v00001234d000011E8", 22))
+		return false;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/iommu_group", bdf);
+	n = readlink(path, text, sizeof(text) - 1);
+	if (n < 0)
+		return false;
+	text[n] = 0;
+
+	memset(edu, 0, sizeof(*edu));
+	edu->fd = -1;
+	edu->group = atoi(strrchr(text, '/') + 1);
+	snprintf(edu->bdf, sizeof(edu->bdf), "%.31s", bdf);
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/vfio-dev", bdf);
+	dir = opendir(path);
+	if (!dir)
+		return false;
+	while ((de = readdir(dir)))
+		if (!strncmp(de->d_name, "vfio", 4))
+			snprintf(edu->cdev, sizeof(edu->cdev),
+				 "/dev/vfio/devices/%.31s", de->d_name);
+	closedir(dir);
+	return edu->cdev[0];
+}
+
+/* All edu devices in the order of their addresses. Return: how many. */
+int edu_list(struct edu *list, int max)
+{
+	struct dirent *de;
+	int num = 0;
+	DIR *dir;
+
+	dir = opendir(PCI_DEVICES);
+	if (!dir)
+		return 0;
+	while (num < max && (de = readdir(dir)))
+		if (edu_probe(de->d_name, &list[num]))
+			num++;
+	closedir(dir);
+	qsort(list, num, sizeof(*list), edu_compare);
+	return num;
+}
+
+static int edus_in_group(const struct edu *list, int num, int group)
+{
+	int i, found = 0;
+
+	for (i = 0; i < num; i++)
+		found += list[i].group == group;
+	return found;
+}
+
+/* Up to @num that share their group with no other edu. Return: how many. */
+int edu_find_alone(struct edu *list, int num)
+{
+	struct edu all[EDU_MAX];
+	int i, found = 0, total = edu_list(all, EDU_MAX);
+
+	for (i = 0; i < total && found < num; i++)
+		if (edus_in_group(all, total, all[i].group) == 1)
+			list[found++] = all[i];
+	return found;
+}
+
+/* Two devices of the same group. Return: 2, or 0 if there are none. */
+int edu_find_shared(struct edu pair[2])
+{
+	struct edu all[EDU_MAX];
+	int i, j, total = edu_list(all, EDU_MAX);
+
+	for (i = 0; i < total; i++) {
+		for (j = i + 1; j < total; j++) {
+			if (all[i].group != all[j].group)
+				continue;
+			pair[0] = all[i];
+			pair[1] = all[j];
+			return 2;
+		}
+	}
+	return 0;
+}
+
+int edu_open(struct edu *edu)
+{
+	int fd = vfio_open(edu->cdev);
+
+	if (fd < 0)
+		return fd;
+	edu->fd = fd;
+	return 0;
+}
+
+static int edu_region(struct edu *edu, __u32 index, off_t *offset)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info),
+		.index = index,
+	};
+
+	if (ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &info))
+		return -errno;
+	*offset = info.offset;
+	return 0;
+}
+
+static int edu_write(struct edu *edu, off_t reg, __u32 value)
+{
+	ssize_t n = pwrite(edu->fd, &value, sizeof(value), edu->bar + reg);
+
+	return n == sizeof(value) ? 0 : -EIO;
+}
+
+static int edu_read(struct edu *edu, off_t reg, __u32 *value)
+{
+	ssize_t n = pread(edu->fd, value, sizeof(*value), edu->bar + reg);
+
+	return n == sizeof(*value) ? 0 : -EIO;
+}
+
+/* Makes a device that is bound already ready for DMA. */
+int edu_take_over(struct edu *edu)
+{
+	__u16 command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	int rc;
+
+	rc = edu_region(edu, VFIO_PCI_BAR0_REGION_INDEX, &edu->bar);
+	if (rc)
+		return rc;
+	rc = edu_region(edu, VFIO_PCI_CONFIG_REGION_INDEX, &edu->config);
+	if (rc)
+		return rc;
+	if (pwrite(edu->fd, &command, sizeof(command),
+		   edu->config + PCI_COMMAND) != sizeof(command))
+		return -EIO;
+	/* A copy that a former user has started may still be under way. */
+	return edu_dma_wait(edu);
+}
+
+int edu_bind(struct edu *edu, int iommu)
+{
+	int rc = vfio_bind(edu->fd, iommu, &edu->dev_id);
+
+	return rc ? rc : edu_take_over(edu);
+}
+
+int edu_open_bind(struct edu *edu, int iommu)
+{
+	int rc = edu_open(edu);
+
+	return rc ? rc : edu_bind(edu, iommu);
+}
+
+void edu_close(struct edu *edu)
+{
+	if (edu->fd >= 0)
+		close(edu->fd);
+	edu->fd = -1;
+}
+
+/* Maps registers into the process: memory that cannot be pinned. */
+int edu_bar_mmap(struct edu *edu, size_t size, void **regs)
+{
+	*regs = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, edu->fd,
+		     edu->bar);
+	return *regs == MAP_FAILED ? -errno : 0;
+}
+
+int edu_dma_start(struct edu *edu, __u64 iova, size_t length, bool to_ram)
+{
+	int rc;
+
+	if (length > EDU_DMA_MAX)
+		return -E2BIG;
+	rc = edu_write(edu, EDU_DMA_SRC, to_ram ? EDU_BUFFER : iova);
+	if (rc)
+		return rc;
+	rc = edu_write(edu, EDU_DMA_DST, to_ram ? iova : EDU_BUFFER);
+	if (rc)
+		return rc;
+	rc = edu_write(edu, EDU_DMA_COUNT, length);
+	if (rc)
+		return rc;
+	return edu_write(edu, EDU_DMA_CMD,
+			 EDU_CMD_RUN | (to_ram ? EDU_CMD_TO_RAM : 0));
+}
+
+int edu_dma_wait(struct edu *edu)
+{
+	int tries, rc;
+	__u32 cmd;
+
+	for (tries = 0; tries < 5000; tries++) {
+		rc = edu_read(edu, EDU_DMA_CMD, &cmd);
+		if (rc)
+			return rc;
+		if (!(cmd & EDU_CMD_RUN))
+			return 0;
+		usleep(1000);
+	}
+	return -ETIMEDOUT;
+}
+
+/*
+ * Copies between memory and the device's buffer. The device does not tell
+ * whether the IOMMU let it: who wants to know looks at the memory.
+ */
+int edu_dma(struct edu *edu, __u64 iova, size_t length, bool to_ram)
+{
+	int rc = edu_dma_start(edu, iova, length, to_ram);
+
+	return rc ? rc : edu_dma_wait(edu);
+}
+
+/* Copies from memory to memory, through the device's buffer. */
+int edu_dma_copy(struct edu *edu, __u64 from, __u64 to, size_t length)
+{
+	while (length) {
+		size_t part = length < EDU_DMA_MAX ? length : EDU_DMA_MAX;
+		int rc;
+
+		rc = edu_dma(edu, from, part, false);
+		if (rc)
+			return rc;
+		rc = edu_dma(edu, to, part, true);
+		if (rc)
+			return rc;
+		from += part;
+		to += part;
+		length -= part;
+	}
+	return 0;
+}
+
+bool iommu_has_write_only(void)
+{
+	return !access("/sys/class/iommu/dmar0", F_OK) ||
+	       !access("/sys/class/iommu/ivhd0", F_OK);
+}
+
+/* ---- what the kernel counts ---- */
+
+static long find_number(const char *text, const char *key)
+{
+	const char *at = text;
+	size_t length = strlen(key);
+
+	while ((at = strstr(at, key))) {
+		if ((at == text || at[-1] == '\n') &&
+		    (at[length] == ' ' || at[length] == ':'))
+			return strtol(at + length + 1, NULL, 10);
+		at += length;
+	}
+	return -1;
+}
+
+int counts_read(struct counts *counts)
+{
+	char text[32768];
+	long acquired, released;
+	int rc;
+
+	/* Each CPU keeps a part of the counters until it is asked for it. */
+	file_read("/proc/sys/vm/stat_refresh", text, sizeof(text));
+	rc = file_read("/proc/vmstat", text, sizeof(text));
+	if (rc < 0)
+		return rc;
+	acquired = find_number(text, "nr_foll_pin_acquired");
+	released = find_number(text, "nr_foll_pin_released");
+	if (acquired < 0 || released < 0)
+		return -ENOENT;
+	counts->pins = acquired - released;
+
+	rc = file_read("/proc/self/status", text, sizeof(text));
+	if (rc < 0)
+		return rc;
+	counts->locked = find_number(text, "VmLck") * 1024;
+	counts->pinned = find_number(text, "VmPin") * 1024;
+	return counts->locked < 0 || counts->pinned < 0 ? -ENOENT : 0;
+}
+
+bool counts_equal(const struct counts *a, const struct counts *b)
+{
+	return a->pins == b->pins && a->locked == b->locked &&
+	       a->pinned == b->pinned;
+}
+
+/*
+ * The end of a process or of a file may be worked on behind our back: give it
+ * two seconds. Return: whether the counts have become equal to @want.
+ */
+bool counts_settle(const struct counts *want, struct counts *now)
+{
+	int tries;
+
+	for (tries = 0; tries < 40; tries++) {
+		if (!counts_read(now) && counts_equal(want, now))
+			return true;
+		usleep(50000);
+	}
+	return false;
+}
+
+/* ---- odds and ends ---- */
+
+/* Private memory in small pages, not touched yet; NULL if there is none. */
+void *mem_alloc(size_t size)
+{
+	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	madvise(mem, size, MADV_NOHUGEPAGE);
+	return mem;
+}
+
+static unsigned char pattern_byte(size_t i, unsigned int seed)
+{
+	return (i * 7 + (i >> 8) * 13 + seed * 31 + 1) ^ (i >> 12);
+}
+
+void fill_pattern(void *mem, size_t length, unsigned int seed)
+{
+	unsigned char *p = mem;
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		p[i] = pattern_byte(i, seed);
+}
+
+bool has_pattern(const void *mem, size_t length, unsigned int seed)
+{
+	const unsigned char *p = mem;
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		if (p[i] != pattern_byte(i, seed))
+			return false;
+	return true;
+}
+
+bool all_bytes(const void *mem, size_t length, unsigned char value)
+{
+	const unsigned char *p = mem;
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		if (p[i] != value)
+			return false;
+	return true;
+}
+
+/* Return: length of the text, which is NUL-terminated, or a negative errno. */
+int file_read(const char *path, char *buf, size_t size)
+{
+	size_t length = 0;
+	ssize_t n;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	do {
+		n = read(fd, buf + length, size - 1 - length);
+		if (n > 0)
+			length += n;
+	} while (n > 0 && length < size - 1);
+	n = n < 0 ? -errno : 0;
+	close(fd);
+	buf[length] = 0;
+	return n < 0 ? n : (int)length;
+}
+
+int file_write(const char *path, const char *text)
+{
+	int fd, rc = 0;
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+#define PARAMETERS "/sys/module/iommufd/parameters"
+
+long param_get(const char *name)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), PARAMETERS "/%s", name);
+	if (file_read(path, text, sizeof(text)) < 0)
+		return -1;
+	return strtol(text, NULL, 0);
+}
+
+int param_set(const char *name, long value)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), PARAMETERS "/%s", name);
+	snprintf(text, sizeof(text), "%ld", value);
+	return file_write(path, text);
+}
+
+/* From here on RLIMIT_MEMLOCK counts for this thread. */
+int drop_ipc_lock(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data))
+		return -errno;
+	data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~CAP_TO_MASK(CAP_IPC_LOCK);
+	if (syscall(SYS_capset, &header, data))
+		return -errno;
+	return 0;
+}
+
+double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the tests of /dev/iommu share: calls that return a negative errno, the
+ * edu devices of the guest and their DMA, and what the kernel counts.
+ */
+#ifndef IOASID_UTILS_H
+#define IOASID_UTILS_H
+
+#include <linux/iommu.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define READ_ONLY	IOMMU_MAP_DMA_READ
+#define WRITE_ONLY	IOMMU_MAP_DMA_WRITE
+#define READ_WRITE	(IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE)
+
+/* Reachable with the 28 address bits of edu, and not 0. */
+#define TEST_IOVA	0x1000000ULL
+
+/* Interrupt messages on x86, never translated. */
+#define MSI_FIRST	0xfee00000ULL
+#define MSI_LAST	0xfeefffffULL
+
+#define HUGE_SIZE	(2UL << 20)
+
+/* Of the CPU, in bytes. */
+extern unsigned long page_size;
+#define PAGE page_size
+
+/* ---- calls; 0 or a negative errno ---- */
+
+int iommu_open(void);
+int iommu_call(int iommu, unsigned long command, void *arg);
+int iommu_extension(int iommu, __u32 extension, __u32 arg, __u64 *value);
+int iommu_device_info(int iommu, __u32 dev_id, struct iommu_device_info *info);
+int iommu_device_cookie(int iommu, __u32 dev_id, __u64 cookie);
+
+int ioasid_alloc(int iommu, __u32 *ioasid);
+int ioasid_alloc_attr(int iommu, __u32 addr_width, __u32 snoop, __u32 *ioasid);
+int ioasid_free(int iommu, __u32 ioasid);
+int ioasid_info(int iommu, __u32 ioasid, struct iommu_ioasid_info *info);
+int ioasid_totals(int iommu, __u32 ioasid, struct iommu_ioasid_info *info);
+int ioasid_map(int iommu, __u32 ioasid, __u32 flags, const void *src,
+	       __u64 iova, __u64 length);
+int ioasid_map_alloc(int iommu, __u32 ioasid, __u32 flags, const void *src,
+		     __u64 length, __u64 *iova);
+int ioasid_map_file(int iommu, __u32 ioasid, __u32 flags, int fd, __u64 offset,
+		    __u64 iova, __u64 length);
+int ioasid_unmap(int iommu, __u32 ioasid, __u64 iova, __u64 length,
+		 __u64 *unmapped);
+int ioasid_unmap_all(int iommu, __u32 ioasid, __u64 *unmapped);
+
+int vfio_open(const char *cdev);
+int vfio_bind(int device, int iommu, __u32 *dev_id);
+int vfio_attach(int device, __u32 ioasid);
+int vfio_detach(int device);
+
+/* ---- edu devices that are bound to vfio-pci ---- */
+
+#define EDU_MAX		16
+/* QEMU before 8.2 ends itself if a copy touches the last byte of the buffer. */
+#define EDU_DMA_MAX	4088
+
+/**
+ * struct edu - An edu device
+ * @bdf: PCI address
+ * @cdev: Its file in /dev/vfio/devices
+ * @group: Number of its IOMMU group
+ * @fd: Open file, or -1
+ * @dev_id: Identifier in the context that it is bound to
+ * @bar: Offset of BAR 0 in the file
+ * @config: Offset of the configuration space in the file
+ */
+struct edu {
+	char bdf[32];
+	char cdev[64];
+	int group;
+	int fd;
+	__u32 dev_id;
+	off_t bar;
+	off_t config;
+};
+
+int edu_list(struct edu *list, int max);
+int edu_find_alone(struct edu *list, int num);
+int edu_find_shared(struct edu pair[2]);
+int edu_open(struct edu *edu);
+int edu_bind(struct edu *edu, int iommu);
+int edu_take_over(struct edu *edu);
+int edu_open_bind(struct edu *edu, int iommu);
+void edu_close(struct edu *edu);
+int edu_bar_mmap(struct edu *edu, size_t size, void **regs);
+
+int edu_dma_start(struct edu *edu, __u64 iova, size_t length, bool to_ram);
+int edu_dma_wait(struct edu *edu);
+int edu_dma(struct edu *edu, __u64 iova, size_t length, bool to_ram);
+int edu_dma_copy(struct edu *edu, __u64 from, __u64 to, size_t length);
+
+/* Whether the platform's IOMMU can refuse reads and still allow writes. */
+bool iommu_has_write_only(void);
+
+/* ---- what the kernel counts ---- */
+
+/**
+ * struct counts - Memory that the kernel keeps for somebody
+ * @pins: Page pins that are taken, in the whole system
+ * @locked: VmLck of this process, in bytes
+ * @pinned: VmPin of this process, in bytes
+ */
+struct counts {
+	long pins;
+	long locked;
+	long pinned;
+};
+
+int counts_read(struct counts *counts);
+bool counts_equal(const struct counts *a, const struct counts *b);
+bool counts_settle(const struct counts *want, struct counts *now);
+
+/* ---- odds and ends ---- */
+
+void *mem_alloc(size_t size);
+void fill_pattern(void *mem, size_t length, unsigned int seed);
+bool has_pattern(const void *mem, size_t length, unsigned int seed);
+bool all_bytes(const void *mem, size_t length, unsigned char value);
+
+int file_read(const char *path, char *buf, size_t size);
+int file_write(const char *path, const char *text);
+long param_get(const char *name);
+int param_set(const char *name, long value);
+
+int drop_ipc_lock(void);
+double seconds(void);
+
+/*
+ * For a fixture: COUNTS_BEGIN() in its setup; COUNTS_END() at the end of its
+ * teardown, when all files are closed and all memory must be let go.
+ */
+#define COUNTS_BEGIN(begin) ASSERT_EQ(0, counts_read(begin))
+#define COUNTS_END(begin) do { \
+	const struct counts *__then = (begin); \
+	struct counts __now; \
+	bool __settled = counts_settle(__then, &__now); \
+	EXPECT_TRUE(__settled); \
+	if (!__settled) \
+		TH_LOG("left behind: %ld pins, %ld bytes locked, %ld pinned", \
+		       __now.pins - __then->pins, \
+		       __now.locked - __then->locked, \
+		       __now.pinned - __then->pinned); \
+} while (0)
+
+#endif
