@@ -138,9 +138,9 @@ static int check_isolated_msi(struct device *dev, struct ioasid_group *group)
  *
  * Return: The device, for iommufd_device_unbind(), or an error pointer:
  * -EINVAL: no IOMMU, or one that cannot keep caches coherent; -ENODEV: no
- * group; -EPERM: the device can raise others' interrupts, or another context
- * has the group; -EBUSY: a member of the group does DMA for the kernel;
- * -ENOSPC: too many objects in the context; -ENOMEM.
+ * group; -EPERM: the device can raise others' interrupts, or another context or
+ * a kernel driver has a member of the group; -EBUSY: the group is attached to
+ * something else; -ENOSPC: too many objects in the context; -ENOMEM.
  */
 struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 					   struct device *dev, u32 *id)

@@ -4,6 +4,7 @@
  * belong to one context and have one address space at a time.
  */
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,6 +362,117 @@ TEST_F(group, close_one)
 	EXPECT_TRUE(can_copy(&self->edu[1], self->mem, 1));
 	edu_close(&self->edu[1]);
 	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
+}
+
+/* A group with a device that a kernel driver uses. */
+FIXTURE(mixed) {
+	struct counts counts;
+	struct edu edu;
+	char other[32];
+	int iommu;
+};
+
+static int write_sysfs(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY);
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, strlen(value)) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+static bool has_driver(const char *bdf)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", bdf);
+	return !access(path, F_OK);
+}
+
+static int unbind_driver(const char *bdf)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind",
+		 bdf);
+	return write_sysfs(path, bdf);
+}
+
+static int probe_driver(const char *bdf)
+{
+	return write_sysfs("/sys/bus/pci/drivers_probe", bdf);
+}
+
+FIXTURE_SETUP(mixed)
+{
+	COUNTS_BEGIN(&self->counts);
+	self->edu.fd = -1;
+	self->iommu = -1;
+	if (!edu_find_mixed(&self->edu, self->other, sizeof(self->other)))
+		SKIP(return, "no edu device shares its group with another kind");
+	self->edu.fd = -1;
+	self->iommu = iommu_open();
+	ASSERT_LE(0, self->iommu);
+	ASSERT_TRUE(has_driver(self->other));
+}
+
+FIXTURE_TEARDOWN(mixed)
+{
+	edu_close(&self->edu);
+	if (self->iommu >= 0) {
+		close(self->iommu);
+		if (!has_driver(self->other))
+			probe_driver(self->other);
+		EXPECT_TRUE(has_driver(self->other));
+	}
+	COUNTS_END(&self->counts);
+}
+
+/* As long as a kernel driver does DMA there, the group is not to be had. */
+TEST_F(mixed, kernel_driver_first)
+{
+	ASSERT_EQ(0, edu_open(&self->edu));
+	EXPECT_EQ(-EPERM, edu_bind(&self->edu, self->iommu));
+	EXPECT_TRUE(has_driver(self->other));
+	ASSERT_EQ(0, unbind_driver(self->other));
+	EXPECT_EQ(0, edu_bind(&self->edu, self->iommu));
+}
+
+/* As long as the group is ours, no kernel driver gets a device of it. */
+TEST_F(mixed, kernel_driver_second)
+{
+	struct iommu_group_member members[8] = {};
+	struct iommu_device_info info = {
+		.num_members = 8,
+		.members = (uintptr_t)members,
+	};
+	__u32 i, found = 0;
+
+	ASSERT_EQ(0, unbind_driver(self->other));
+	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	probe_driver(self->other);
+	EXPECT_FALSE(has_driver(self->other));
+
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	EXPECT_TRUE(info.caps & IOMMU_DEVICE_CAP_VIABLE);
+	ASSERT_EQ(2, info.num_members);
+	for (i = 0; i < 2; i++) {
+		if (strcmp(members[i].name, self->other))
+			continue;
+		found++;
+		EXPECT_EQ(0, members[i].flags);
+		EXPECT_EQ(0, members[i].dev_id);
+		EXPECT_STREQ("", members[i].driver);
+	}
+	EXPECT_EQ(1, found);
+
+	edu_close(&self->edu);
+	ASSERT_EQ(0, probe_driver(self->other));
+	EXPECT_TRUE(has_driver(self->other));
 }
 
 TEST_HARNESS_MAIN

@@ -321,16 +321,62 @@ static int edus_in_group(const struct edu *list, int num, int group)
 	return found;
 }
 
-/* Up to @num that share their group with no other edu. Return: how many. */
+/*
+ * Another device of the group of an edu device, of any kind. Return: whether
+ * there is one.
+ */
+static bool edu_neighbour(const struct edu *edu, char *bdf, size_t size)
+{
+	struct dirent *de;
+	bool found = false;
+	char path[128];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/iommu_group/devices",
+		 edu->bdf);
+	dir = opendir(path);
+	if (!dir)
+		return false;
+	while (!found && (de = readdir(dir))) {
+		if (de->d_name[0] == '.' || !strcmp(de->d_name, edu->bdf))
+			continue;
+		snprintf(bdf, size, "%.31s", de->d_name);
+		found = true;
+	}
+	closedir(dir);
+	return found;
+}
+
+/* Up to @num that have an IOMMU group of their own. Return: how many. */
 int edu_find_alone(struct edu *list, int num)
 {
 	struct edu all[EDU_MAX];
 	int i, found = 0, total = edu_list(all, EDU_MAX);
+	char other[32];
 
 	for (i = 0; i < total && found < num; i++)
-		if (edus_in_group(all, total, all[i].group) == 1)
+		if (!edu_neighbour(&all[i], other, sizeof(other)))
 			list[found++] = all[i];
 	return found;
+}
+
+/*
+ * An edu device whose only neighbour in the group is a device of another kind.
+ * Return: 1, or 0 if there is none.
+ */
+int edu_find_mixed(struct edu *edu, char *bdf, size_t size)
+{
+	struct edu all[EDU_MAX];
+	int i, total = edu_list(all, EDU_MAX);
+
+	for (i = 0; i < total; i++) {
+		if (edus_in_group(all, total, all[i].group) == 1 &&
+		    edu_neighbour(&all[i], bdf, size)) {
+			*edu = all[i];
+			return 1;
+		}
+	}
+	return 0;
 }
 
 /* Two devices of the same group. Return: 2, or 0 if there are none. */

@@ -88,6 +88,7 @@ struct edu {
 int edu_list(struct edu *list, int max);
 int edu_find_alone(struct edu *list, int num);
 int edu_find_shared(struct edu pair[2]);
+int edu_find_mixed(struct edu *edu, char *bdf, size_t size);
 int edu_open(struct edu *edu);
 int edu_bind(struct edu *edu, int iommu);
 int edu_take_over(struct edu *edu);
