@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# This repository mirrors a kernel tree and is no kernel by itself; here is how
+# to try it, test it, and put it into one.
+
+export V LINUX IOASID_BASE IOASID_CACHE TESTS
+
+.PHONY: help demo check overlay unoverlay clean distclean
+
+help:
+	@echo 'make demo                    run a small program on a device behind an IOMMU, in QEMU'
+	@echo 'make check                   run all tests'
+	@echo 'make overlay LINUX=<tree>    put this into an unpacked Linux 7.2 or 7.3'
+	@echo 'make unoverlay LINUX=<tree>  take it out again'
+	@echo 'make clean                   remove what was built; "distclean" removes the sources, too'
+	@echo
+	@echo 'demo and check install missing Debian packages (as root), fetch a kernel source'
+	@echo 'and build it; both are kept in the cache, so the next run takes seconds.'
+	@echo
+	@echo 'LINUX=<tree>       use this kernel tree; it is overlaid'
+	@echo 'IOASID_BASE=7.3    fetch this version (7.2 is the default)'
+	@echo 'IOASID_CACHE=<dir> the cache (~/.cache/ioasid is the default; 4 GB)'
+	@echo 'TESTS="map dma"    check with these test programs only'
+	@echo 'V=1                show all commands and their output'
+
+demo:
+	@scripts/demo
+
+check:
+	@scripts/check
+
+overlay:
+	@scripts/overlay apply '$(LINUX)'
+
+unoverlay:
+	@scripts/overlay remove '$(LINUX)'
+
+clean distclean:
+	@scripts/clean $@
