@@ -42,6 +42,7 @@ begin_group()
 	tap_child_failed=0
 	tap_plan=
 	tap_results=0
+	tap_notes=()
 	echo "    KTAP version 1"
 	echo "    # Subtest: $group"
 }
@@ -74,8 +75,12 @@ record()
 	fail)	failed=$((failed + 1))
 		group_failed=$((group_failed + 1))
 		failures+=("$group: $name${why:+ ($why)}")
-		echo "    not ok $group_lines $name${why:+ # $why}" ;;
+		echo "    not ok $group_lines $name${why:+ # $why}"
+		if [ ${#tap_notes[@]} -gt 0 ]; then
+			printf '    %s\n' "${tap_notes[@]}" | tail -n 20
+		fi ;;
 	esac
+	tap_notes=()
 }
 
 # judge <name> <why not> <command>...: a test that is a command
@@ -121,9 +126,10 @@ tap_line()
 		fi
 		tap_depth=$depth
 		if [ "$depth" -eq 0 ]; then tap_child_failed=0; fi
-	elif [[ $line == *"# "* ]]; then
-		# What a test says about itself, only if somebody wants to know.
-		if [ "$verbose" = 1 ]; then echo "    $line"; fi
+	elif [[ $line =~ ^\ *#\ (.*) ]]; then
+		# What a test says about itself matters if it fails.
+		tap_notes+=("$line")
+		if [[ $line == *"#  RUN  "* ]]; then tap_notes=(); fi
 	fi
 }
 

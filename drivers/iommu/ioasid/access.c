@@ -4,9 +4,9 @@
  * software what a device's DMA would do.
  *
  * A pin or a transfer finds the mappings, pins their memory if nothing else has
- * yet, and counts itself in each of them. A mapping that is counted stays: UNMAP
- * asks the accesses to let go, and gives up if one does not. Memory that was
- * pinned for an access stays pinned until the mapping or the access goes.
+ * yet, and counts itself in each of them. A mapping that is counted stays:
+ * UNMAP asks the accesses to let go, and gives up if one does not. Memory that
+ * was pinned for an access stays pinned until the mapping or the access goes.
  *
  * access.lock is held while memory is pinned. Unpinning does not take it, so
  * that a user's callback never waits for user memory.
@@ -223,7 +223,7 @@ void ioasid_access_unmap(struct iommufd_access *access, unsigned long first,
 		access->ops->unmap(access->data, first, length);
 }
 
-/* A hold of the attached access with the next identifier behind @id, or NULL. */
+/* A hold of the attached access with the next higher identifier, or NULL. */
 static struct iommufd_access *next_access(struct ioasid *ioas, u32 id)
 {
 	guard(mutex)(&ioas->lock);

@@ -256,6 +256,23 @@ static int attach_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
 	return rc;
 }
 
+static int change_ioasid(struct iommufd_device *idev, ioasid_t pasid, u32 id,
+			 int (*change)(struct iommufd_device *idev,
+				       struct ioasid *ioas, ioasid_t pasid))
+{
+	struct ioasid *ioas = ioasid_get(idev->ictx, id);
+	int rc;
+
+	if (IS_ERR(ioas)) {
+		rc = PTR_ERR(ioas);
+	} else {
+		rc = change(idev, ioas, pasid);
+		ioasid_put(ioas);
+	}
+	trace_ioasid_attach(idev->dev, pasid, id, rc);
+	return rc;
+}
+
 /**
  * iommufd_device_attach - Give a device an address space
  * @idev: The device
@@ -269,22 +286,13 @@ static int attach_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
  * another IOASID is attached to the device's group, or its mappings,
  * attributes or permitted ranges do not suit the device; -EOPNOTSUPP: no
  * PASIDs, snoop policy "off" where the IOMMU could enforce, or a driver that
- * makes no page table before it attaches it; -EBUSY: attached already, or the device is being reset; what pinning says; -ENOMEM.
+ * makes no page table before it attaches it; -EBUSY: attached already, or the
+ * device is being reset; what pinning says; -ENOMEM.
  */
 int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid,
 			  u32 *pt_id)
 {
-	struct ioasid *ioas = ioasid_get(idev->ictx, *pt_id);
-	int rc;
-
-	if (IS_ERR(ioas)) {
-		rc = PTR_ERR(ioas);
-	} else {
-		rc = attach_ioasid(idev, ioas, pasid);
-		ioasid_put(ioas);
-	}
-	trace_ioasid_attach(idev->dev, pasid, *pt_id, rc);
-	return rc;
+	return change_ioasid(idev, pasid, *pt_id, attach_ioasid);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_device_attach, "IOMMUFD");
 
@@ -581,16 +589,6 @@ static int replace_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
 int iommufd_device_replace(struct iommufd_device *idev, ioasid_t pasid,
 			   u32 *pt_id)
 {
-	struct ioasid *ioas = ioasid_get(idev->ictx, *pt_id);
-	int rc;
-
-	if (IS_ERR(ioas)) {
-		rc = PTR_ERR(ioas);
-	} else {
-		rc = replace_ioasid(idev, ioas, pasid);
-		ioasid_put(ioas);
-	}
-	trace_ioasid_attach(idev->dev, pasid, *pt_id, rc);
-	return rc;
+	return change_ioasid(idev, pasid, *pt_id, replace_ioasid);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_device_replace, "IOMMUFD");

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * On a machine that does not remap interrupts, a device can raise any interrupt
+ * by DMA. It is not bound, unless the administrator allows it.
+ */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "ioasid_utils.h"
+
+#define PARAMETER "/sys/module/iommufd/parameters/allow_unsafe_interrupts"
+
+FIXTURE(unsafe) {
+	struct edu edu;
+	int iommu;
+};
+
+static int allow_unsafe(const char *value)
+{
+	int fd = open(PARAMETER, O_WRONLY);
+	int rc = -1;
+
+	if (fd >= 0) {
+		rc = write(fd, value, 1) == 1 ? 0 : -1;
+		close(fd);
+	}
+	return rc;
+}
+
+FIXTURE_SETUP(unsafe)
+{
+	self->iommu = iommu_open();
+	ASSERT_LE(0, self->iommu);
+	ASSERT_LT(0, edu_find_alone(&self->edu, 1));
+	self->edu.fd = -1;
+	ASSERT_EQ(0, allow_unsafe("N"));
+	ASSERT_EQ(0, edu_open(&self->edu));
+}
+
+FIXTURE_TEARDOWN(unsafe)
+{
+	edu_close(&self->edu);
+	close(self->iommu);
+	EXPECT_EQ(0, allow_unsafe("N"));
+}
+
+TEST_F(unsafe, refused)
+{
+	EXPECT_EQ(-EPERM, edu_bind(&self->edu, self->iommu));
+}
+
+TEST_F(unsafe, allowed)
+{
+	struct iommu_device_info info = {};
+
+	ASSERT_EQ(0, allow_unsafe("Y"));
+	ASSERT_EQ(0, edu_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	EXPECT_FALSE(info.caps & IOMMU_DEVICE_CAP_ISOLATED_MSI);
+	EXPECT_TRUE(info.caps & IOMMU_DEVICE_CAP_VIABLE);
+}
+
+TEST_HARNESS_MAIN
