@@ -52,7 +52,7 @@ long()
 	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
 	# shellcheck disable=SC2064 # this process, not the one of a later call
-	trap "kill $pid 2>/dev/null || true; exit 130" INT TERM
+	trap "kill $pid 2>/dev/null || true; say '$what was interrupted'; exit 130" INT TERM
 	next=$((start + 20))
 	while kill -0 $pid 2>/dev/null; do
 		sleep 0.2
