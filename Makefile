@@ -3,7 +3,7 @@
 # This repository mirrors a kernel tree and is no kernel by itself; here is how
 # to try it, test it, and put it into one.
 
-export V LINUX IOASID_BASE IOASID_CACHE TESTS
+export V LINUX IOASID_BASE IOASID_CACHE TESTS PLATFORM
 
 .PHONY: help demo check overlay unoverlay clean distclean
 

@@ -3,10 +3,13 @@
 #
 # Reads TAP and KTAP, counts what was tested, and prints it as KTAP.
 #
-# tests/expected says what a good run is:
+# Groups belong to a platform: "host" for what needs no guest.  tests/expected
+# says what a good run is:
 #
-#   minimum <number>               so many tests must pass, at least
-#   skip <group: test> = <reason>  this test may be skipped; * matches anything
+#   minimum <platform> <number>
+#       so many tests must pass, at least
+#   skip <platform>/<group>: <test> = <reason>
+#       this test may be skipped; * matches anything
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -15,6 +18,8 @@ passed=0
 failed=0
 skipped=0
 failures=()
+platform=host
+declare -A passed_on=()
 group=
 groups=0
 group_lines=0
@@ -35,7 +40,7 @@ may_skip()
 
 begin_group()
 {
-	group=$1
+	group=$platform/$1
 	group_lines=0
 	group_failed=0
 	tap_depth=0
@@ -69,6 +74,7 @@ record()
 	group_lines=$((group_lines + 1))
 	case $verdict in
 	pass)	passed=$((passed + 1))
+		passed_on[$platform]=$((${passed_on[$platform]:-0} + 1))
 		echo "    ok $group_lines $name" ;;
 	skip)	skipped=$((skipped + 1))
 		echo "    ok $group_lines $name # SKIP $why" ;;
@@ -152,6 +158,23 @@ tap_complete()
 	if [ -n "$tap_plan" ] && [ "$tap_plan" -ne "$tap_results" ]; then
 		record fail "plan" "$tap_plan tests planned, $tap_results reported"
 	fi
+}
+
+# Whether so much of a platform passed as was expected: check_minimum <platform>
+check_minimum()
+{
+	local minimum
+
+	platform=$1
+	minimum=$(sed -n "s/^minimum $1 //p" "$repo/tests/expected")
+	begin_group count
+	if [ -n "$minimum" ]; then
+		judge "at least $minimum tests passed" "${passed_on[$1]:-0} passed" \
+			test "${passed_on[$1]:-0}" -ge "$minimum"
+	else
+		record fail "enough tests passed" "tests/expected has no minimum for $1"
+	fi
+	end_group
 }
 
 # The last word

@@ -1,0 +1,41 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The machines that guests run on.  A platform is what tests are counted for;
+# most are one machine, see platform_guests() in scripts/check.
+
+# machine <name>
+# Sets machine_options (for QEMU), machine_append (for the kernel's command
+# line) and machine_lacks (why QEMU here cannot be this machine, or nothing).
+# shellcheck disable=SC2034 # for the scripts that read this file
+machine()
+{
+	local q35=(-M "q35,kernel-irqchip=split")
+
+	machine_lacks=
+	machine_append="intel_iommu=on,sm_on"
+	case $1 in
+	# Scalable mode with second-stage tables
+	vtd)	machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,x-scalable-mode=on,aw-bits=48") ;;
+	# Nothing keeps a device from raising the interrupts of others.
+	vtd-no-intremap)
+		machine_options=("${q35[@]}" -device "intel-iommu,intremap=off,x-scalable-mode=on,aw-bits=48") ;;
+	# As older hardware; this one can also make DMA snoop the caches.
+	vtd-legacy)
+		machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,snoop-control=on,aw-bits=48")
+		machine_append="intel_iommu=on,sm_off" ;;
+	vtd-first-stage)
+		machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,x-scalable-mode=on,x-flts=on,aw-bits=48")
+		qemu_has intel-iommu x-flts || machine_lacks="this QEMU does not emulate first-stage tables (10.0 does)" ;;
+	# Without noapic the serial port's interrupt is lost.
+	amd)	machine_options=(-M q35 -device "amd-iommu,intremap=off")
+		machine_append="iommu=nopt noapic iommufd.allow_unsafe_interrupts=1" ;;
+	*)	die "there is no machine $1; see scripts/machines.sh" ;;
+	esac
+}
+
+# qemu_has <device> <property>
+qemu_has()
+{
+	qemu-system-x86_64 -device "$1,help" 2>/dev/null | grep -q "^ *$2="
+}
