@@ -707,9 +707,9 @@ static int wait_for_accesses(struct ioasid *ioas, unsigned long first,
 		unsigned int seen = ioas->num_access_ends;
 
 		mutex_unlock(&ioas->lock);
-		left = wait_event_killable_timeout(
-			ioas->access_wait,
-			READ_ONCE(ioas->num_access_ends) != seen, left);
+		left = wait_event_killable_timeout(ioas->access_wait,
+						   READ_ONCE(ioas->num_access_ends) != seen,
+						   left);
 		mutex_lock(&ioas->lock);
 	}
 	if (!range_accessed(ioas, first, last))

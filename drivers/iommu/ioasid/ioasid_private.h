@@ -336,7 +336,6 @@ struct ioasid_ucmd {
  * @flags: Flags that it knows
  * @output_flags: Flags with which it has results, IOASID_ALWAYS_OUTPUT if it
  *                has always
- * @cmd: Number of the ioctl
  * @execute: Does it. No lock is held. Return: 0 or a negative errno.
  */
 struct ioasid_ioctl {
@@ -344,7 +343,6 @@ struct ioasid_ioctl {
 	unsigned int min_size;
 	u32 flags;
 	u32 output_flags;
-	unsigned int cmd;
 	int (*execute)(struct ioasid_ucmd *ucmd);
 };
 

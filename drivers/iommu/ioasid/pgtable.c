@@ -34,8 +34,8 @@ struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev)
 	struct iommu_domain *domain;
 
 	if (idev->dev->iommu->max_pasids) {
-		domain = iommu_paging_domain_alloc_flags(
-			idev->dev, IOMMU_HWPT_ALLOC_PASID);
+		domain = iommu_paging_domain_alloc_flags(idev->dev,
+							 IOMMU_HWPT_ALLOC_PASID);
 		if (PTR_ERR(domain) != -EOPNOTSUPP)
 			return domain;
 	}

@@ -402,7 +402,6 @@ static int native_unmap_dma(struct ioasid_ucmd *ucmd)
 		.min_size = offsetofend(_struct, _last),                \
 		.flags = (_flags),                                      \
 		.output_flags = (_output_flags),                        \
-		.cmd = _IO(IOMMU_NATIVE_TYPE, _cmd),                    \
 		.execute = (_execute),                                  \
 	}
 
@@ -435,11 +434,11 @@ static const struct ioasid_ioctl native_ioctls[] = {
  */
 const struct ioasid_ioctl *ioasid_native_ioctl(unsigned int cmd)
 {
-	unsigned int i = _IOC_NR(cmd) - IOMMU_NATIVE_CMD_BASE;
+	unsigned int i = cmd - _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_BASE);
 	const struct ioasid_ioctl *op;
 
 	if (i >= ARRAY_SIZE(native_ioctls))
 		return NULL;
 	op = &native_ioctls[array_index_nospec(i, ARRAY_SIZE(native_ioctls))];
-	return op->execute && op->cmd == cmd ? op : NULL;
+	return op->execute ? op : NULL;
 }

@@ -131,6 +131,7 @@ struct iommu_check_extension {
 	__u32 arg;
 	__aligned_u64 value;
 };
+
 #define IOMMU_CHECK_EXTENSION \
 	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_CHECK_EXTENSION)
 
@@ -230,6 +231,7 @@ struct iommu_device_info {
 	__aligned_u64 ranges;
 	__aligned_u64 members;
 };
+
 #define IOMMU_DEVICE_GET_INFO \
 	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_DEVICE_GET_INFO)
 
@@ -249,6 +251,7 @@ struct iommu_device_cookie {
 	__u32 __reserved;
 	__aligned_u64 cookie;
 };
+
 #define IOMMU_DEVICE_SET_COOKIE \
 	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_DEVICE_SET_COOKIE)
 
@@ -295,6 +298,7 @@ struct iommu_ioasid_alloc {
 	__u32 ioasid;
 	__u32 __reserved;
 };
+
 #define IOMMU_IOASID_ALLOC \
 	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_IOASID_ALLOC)
 
@@ -318,6 +322,7 @@ struct iommu_ioasid_free {
 	__u32 ioasid;
 	__u32 __reserved;
 };
+
 #define IOMMU_IOASID_FREE \
 	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_IOASID_FREE)
 
@@ -364,6 +369,7 @@ struct iommu_ioasid_info {
 	__aligned_u64 alignment;
 	__aligned_u64 ranges;
 };
+
 #define IOMMU_IOASID_GET_INFO \
 	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_IOASID_GET_INFO)
 
@@ -436,6 +442,7 @@ struct iommu_map_dma {
 	__aligned_u64 src;
 	__aligned_u64 length;
 };
+
 #define IOMMU_MAP_DMA _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_MAP_DMA)
 
 /**
@@ -481,6 +488,7 @@ struct iommu_unmap_dma {
 	__aligned_u64 iova;
 	__aligned_u64 length;
 };
+
 #define IOMMU_UNMAP_DMA _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_UNMAP_DMA)
 
 #endif
