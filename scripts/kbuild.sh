@@ -1,0 +1,139 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# How a kernel tree is configured and made, in a build folder outside of it.
+# The caller sets
+#
+#   flavour  demo, check, coverage or bench, or one with -stock behind it
+#   tree     the kernel tree
+#   build    the build folder; what belongs to it is next to it
+#   log      where the output goes
+#   make_variables  what else make is told
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+flavour=
+tree=
+build=
+log=
+make_variables=()
+
+# One line per option; a later fragment overrides an earlier one.
+wanted_config()
+{
+	local parts part
+
+	case ${flavour%-stock} in
+	demo)	parts=(base x86_64 demo ioasid) ;;
+	check)	parts=(base x86_64 debug ioasid kunit) ;;
+	coverage) parts=(base x86_64 coverage ioasid kunit) ;;
+	bench)	parts=(base x86_64 bench ioasid) ;;
+	*)	die "no flavour named $flavour; there are demo, check, coverage and bench, each also with -stock" ;;
+	esac
+	for part in "${parts[@]}"; do
+		case $flavour:$part in
+		*-stock:ioasid | *-stock:kunit) continue ;;
+		esac
+		cat "$repo/configs/$part.config"
+	done | sed -n -e 's/^# \(CONFIG_[A-Za-z0-9_]*\) is not set$/\1=n/' -e '/^CONFIG_/p' |
+		tac | awk -F= '!seen[$1]++' | tac
+}
+
+# Your own tree (LINUX=) may change unseen.
+own_tree()
+{
+	[ "$tree" != "$cache/src/$(basename "$tree")" ]
+}
+
+source_version()
+{
+	if [ -f "$tree.version" ]; then
+		cat "$tree.version"
+	else
+		sed -n '2,5p' "$tree/Makefile"
+	fi
+	if own_tree; then echo "$tree"; fi
+}
+
+check_tree()
+{
+	[ "$(uname -m)" = x86_64 ] || die "this builds on x86-64 only"
+	[ ! -f "$tree/.config" ] ||
+		die "$tree was built in place; 'make mrproper' there first"
+}
+
+# Nobody may change the tree or the build folder until the caller is done.
+lock_tree()
+{
+	exec 9<"$tree"
+	if ! flock -n 9; then
+		say "Waiting for another build in the same tree"
+		flock 9
+	fi
+}
+
+lock_build()
+{
+	mkdir -p "$build"
+	exec 8<"$build"
+	if ! flock -n 8; then
+		say "Waiting for another build in $build"
+		flock 8
+	fi
+}
+
+overlay_tree()
+{
+	IOASID_TREE_LOCKED=1 "$repo/scripts/overlay" apply "$tree" >&2
+}
+
+kmake()
+{
+	make -C "$tree" O="$build" ARCH=x86_64 V="$verbose" -j"$(nproc)" "${make_variables[@]}" "$@"
+}
+
+configure()
+{
+	wanted_config >"$build.wanted"
+	sed 's/^\(CONFIG_[A-Za-z0-9_]*\)=n$/# \1 is not set/' "$build.wanted" >"$build.allconfig"
+	KCONFIG_ALLCONFIG="$build.allconfig" long "$log" "configuring" kmake allnoconfig ||
+		die "the kernel cannot be configured; see $log"
+	check_config
+}
+
+# Options come and go between versions.
+in_this_version()
+{
+	grep -rqE --include='Kconfig*' "^[[:space:]]*(menu)?config ${1#CONFIG_}$" "$tree"
+}
+
+# An option that did not take effect is a kernel other than the one asked for.
+check_config()
+{
+	local line bad=()
+
+	while IFS= read -r line; do
+		case $line in
+		*=n)	if grep -q "^${line%=n}=" "$build/.config"; then bad+=("$line"); fi ;;
+		*)	if ! grep -Fqx "$line" "$build/.config" && in_this_version "${line%%=*}"; then
+				bad+=("$line")
+			fi ;;
+		esac
+	done <"$build.wanted"
+	[ ${#bad[@]} -eq 0 ] || die "these options of configs/ did not take effect: ${bad[*]}"
+}
+
+# prune <folder> <name> <number>: keeps so many of the newest of this name
+prune()
+{
+	local folder keep=$3
+
+	find "$1" -maxdepth 1 -type d -name "$2-[0-9a-f]*" -printf '%T@ %p\n' |
+		sort -rn | sed -n "$((keep + 1)),\$s/^[^ ]* //p" | while IFS= read -r folder; do
+		(
+			exec 7<"$folder"
+			if flock -n 7; then rm -rf "$folder" "$folder".*; fi
+		) || true
+	done
+}
