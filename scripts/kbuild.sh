@@ -4,10 +4,13 @@
 # How a kernel tree is configured and made, in a build folder outside of it.
 # The caller sets
 #
-#   flavour  demo, check, coverage or bench, or one with -stock behind it
+#   flavour  of the kernel, see wanted_config(); "-stock" behind it means
+#            CONFIG_IOASID=n, the kernel's own iommufd
 #   tree     the kernel tree
 #   build    the build folder; what belongs to it is next to it
 #   log      where the output goes
+#   arch     as the kernel's makefiles call it
+#   extra_config    options that override those of the flavour, one per line
 #   make_variables  what else make is told
 
 # shellcheck source=scripts/lib.sh
@@ -17,6 +20,8 @@ flavour=
 tree=
 build=
 log=
+arch=x86_64
+extra_config=
 make_variables=()
 
 # One line per option; a later fragment overrides an earlier one.
@@ -26,17 +31,22 @@ wanted_config()
 
 	case ${flavour%-stock} in
 	demo)	parts=(base x86_64 demo ioasid) ;;
+	builtin) parts=(base x86_64 demo builtin ioasid) ;;
 	check)	parts=(base x86_64 debug ioasid kunit) ;;
 	coverage) parts=(base x86_64 coverage ioasid kunit) ;;
 	bench)	parts=(base x86_64 bench ioasid) ;;
-	*)	die "no flavour named $flavour; there are demo, check, coverage and bench, each also with -stock" ;;
+	matrix)	parts=(base "$arch" ioasid) ;;
+	*)	die "no flavour named $flavour; there are demo, builtin, check, coverage, bench and matrix, each also with -stock" ;;
 	esac
-	for part in "${parts[@]}"; do
-		case $flavour:$part in
-		*-stock:ioasid | *-stock:kunit) continue ;;
-		esac
-		cat "$repo/configs/$part.config"
-	done | sed -n -e 's/^# \(CONFIG_[A-Za-z0-9_]*\) is not set$/\1=n/' -e '/^CONFIG_/p' |
+	{
+		for part in "${parts[@]}"; do
+			case $flavour:$part in
+			*-stock:ioasid | *-stock:kunit) continue ;;
+			esac
+			cat "$repo/configs/$part.config"
+		done
+		echo "$extra_config"
+	} | sed -n -e 's/^# \(CONFIG_[A-Za-z0-9_]*\) is not set$/\1=n/' -e '/^CONFIG_/p' |
 		tac | awk -F= '!seen[$1]++' | tac
 }
 
@@ -54,6 +64,12 @@ source_version()
 		sed -n '2,5p' "$tree/Makefile"
 	fi
 	if own_tree; then echo "$tree"; fi
+}
+
+# What a build folder depends on
+build_key()
+{
+	{ source_version; wanted_config; gcc --version; ld --version; } | digest
 }
 
 check_tree()
@@ -90,7 +106,7 @@ overlay_tree()
 
 kmake()
 {
-	make -C "$tree" O="$build" ARCH=x86_64 V="$verbose" -j"$(nproc)" "${make_variables[@]}" "$@"
+	make -C "$tree" O="$build" ARCH="$arch" V="$verbose" -j"$(nproc)" "${make_variables[@]}" "$@"
 }
 
 configure()
