@@ -69,7 +69,7 @@ source_version()
 # What a build folder depends on
 build_key()
 {
-	{ source_version; wanted_config; gcc --version; ld --version; } | digest
+	{ source_version; wanted_config | sort; gcc --version; ld --version; } | digest
 }
 
 check_tree()
