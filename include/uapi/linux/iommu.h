@@ -427,7 +427,8 @@ enum iommu_map_dma_flags {
  * - -ENOMEM: more locked memory than RLIMIT_MEMLOCK, or no memory.
  * - -EFAULT: the memory is not accessible to the process as the flags ask, or
  *   it is memory that cannot be pinned, such as that of a device. -EPERM,
- *   -EINVAL: the file was sealed or has shrunk meanwhile.
+ *   -EINVAL: the file was sealed or has shrunk meanwhile. -EIO: what it holds
+ *   cannot be read, for example from swap.
  * - -EINTR: a fatal signal.
  *
  * The two conditions on @fd and @iova and those on the file have no
