@@ -5,17 +5,18 @@
 
 export V LINUX IOASID_BASE IOASID_CACHE TESTS PLATFORM
 
-.PHONY: help demo check check-all overlay unoverlay clean distclean
+.PHONY: help demo check check-all lint overlay unoverlay clean distclean
 
 help:
 	@echo 'make demo                    run a small program on a device behind an IOMMU, in QEMU'
 	@echo 'make check                   run the tests'
+	@echo 'make lint                    the part of them that reads the code: takes seconds'
 	@echo 'make check-all               the same on every platform, and what takes long'
 	@echo 'make overlay LINUX=<tree>    put this into an unpacked Linux 7.2 or 7.3'
 	@echo 'make unoverlay LINUX=<tree>  take it out again'
 	@echo 'make clean                   remove what was built; "distclean" removes the sources, too'
 	@echo
-	@echo 'demo and check install missing Debian packages (as root), fetch a kernel source'
+	@echo 'demo, check and lint install missing Debian packages (as root), fetch a kernel source'
 	@echo 'and build it; both are kept in the cache, so the next run takes seconds.'
 	@echo
 	@echo 'LINUX=<tree>       use this kernel tree; it is overlaid'
@@ -32,6 +33,9 @@ check:
 
 check-all:
 	@scripts/check all
+
+lint:
+	@scripts/lint
 
 overlay:
 	@scripts/overlay apply '$(LINUX)'
