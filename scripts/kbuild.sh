@@ -66,10 +66,26 @@ source_version()
 	if own_tree; then echo "$tree"; fi
 }
 
-# What a build folder depends on
+# A build folder is named by the source and the compiler, and by the configuration
 build_key()
 {
-	{ source_version; wanted_config | sort; gcc --version; ld --version; } | digest
+	echo "$({ source_version; gcc --version; ld --version; } | digest)-$(wanted_config | sort | digest)"
+}
+
+# A new configuration starts from the objects of the last one; make knows which
+# of them are as they would be.
+seed_build()
+{
+	local key last
+
+	[ ! -f "$build/.config" ] || return 0
+	key=$(build_key)
+	last=$(find "$cache/build" -maxdepth 2 -path "*/$flavour-${key%-*}-*/vmlinux" -printf '%T@ %h\n' |
+		sort -n | sed -n '$s/^[^ ]* //p')
+	if [ -n "$last" ]; then
+		say "Starting from $last"
+		cp -a "$last/." "$build/"
+	fi
 }
 
 check_tree()
