@@ -4,14 +4,17 @@
 # to try it, test it, and put it into one.
 
 export V LINUX IOASID_BASE IOASID_CACHE TESTS PLATFORM
+export ROW CANDIDATE OP BENCH_CSV BENCH_IOMMU
 
-.PHONY: help demo check check-all lint overlay unoverlay clean distclean
+.PHONY: help demo check check-all lint bench bench-profile overlay unoverlay clean distclean
 
 help:
 	@echo 'make demo                    run a small program on a device behind an IOMMU, in QEMU'
 	@echo 'make check                   run the tests'
 	@echo 'make lint                    the part of them that reads the code: takes seconds'
 	@echo 'make check-all               the same on every platform, and what takes long'
+	@echo 'make bench                   count what maps, unmaps and attaches cost, here and in stock Linux'
+	@echo 'make bench-profile ROW=<row> show in which functions of the kernel a row of it is spent'
 	@echo 'make overlay LINUX=<tree>    put this into an unpacked Linux 7.2 or 7.3'
 	@echo 'make unoverlay LINUX=<tree>  take it out again'
 	@echo 'make clean                   remove what was built; "distclean" removes the sources, too'
@@ -23,6 +26,9 @@ help:
 	@echo 'IOASID_BASE=7.3    fetch this version (7.2 is the default)'
 	@echo 'IOASID_CACHE=<dir> the cache (~/.cache/ioasid is the default; 4 GB)'
 	@echo 'TESTS="map dma"    check with these test programs only'
+	@echo 'ROW=<row>          bench this row only (thp-2m, ...); of the profile also'
+	@echo '                   CANDIDATE=native|type1|iommufd OP=map|unmap|attach BENCH_IOMMU=vtd|amd'
+	@echo 'BENCH_CSV=<file>   where bench puts the raw counts'
 	@echo 'V=1                show all commands and their output'
 
 demo:
@@ -36,6 +42,12 @@ check-all:
 
 lint:
 	@scripts/lint
+
+bench:
+	@scripts/bench
+
+bench-profile:
+	@scripts/bench-profile
 
 overlay:
 	@scripts/overlay apply '$(LINUX)'
