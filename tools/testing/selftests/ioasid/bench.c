@@ -10,10 +10,10 @@
  * A row is an operation on memory of a known physical layout, at I/O addresses
  * of its own, so that it inherits no page tables from another. An operation is
  * done many times in a row on different addresses, and the whole batch is
- * counted, with all that comes with it: refilled slabs, grown page tables, timer
- * ticks. First it is done on fresh addresses, for the kernel memory that it
- * takes, and once to warm up. What the kernel puts off to a later time is given
- * that time between the batches, and not counted.
+ * counted, with all that comes with it: refilled slabs, grown page tables, and
+ * timer ticks if it is long. First it is done on fresh addresses, for the kernel
+ * memory that it takes, and once to warm up. What the kernel puts off to a later
+ * time is given that time between the batches, and not counted.
  *
  * Each count is printed as it is:
  *
@@ -32,8 +32,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/io.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -43,9 +45,11 @@
 #define PVPANIC_PORT	0x505
 #define WINDOW		(8ULL * 1024 * 1024 * 1024)
 #define REPEATS		5
-/* Batches that are mapped at once to see what memory they take */
-#define FEW_OPERATIONS	64
-#define COPIES		16
+
+#define SECOND_NS	1000000000L
+/* A multiple of the time between two ticks, whatever CONFIG_HZ is */
+#define SETTLE_NS	120000000L
+#define AFTER_TICK_NS	200000L
 
 enum kind {
 	MAPS,
@@ -60,6 +64,7 @@ enum kind {
  * @layout: Of the memory
  * @size: Bytes of one operation
  * @operations: How many of them are a batch
+ * @copies: How many batches are mapped at once, to see what memory they take
  */
 struct row {
 	const char *name;
@@ -67,25 +72,26 @@ struct row {
 	enum layout layout;
 	size_t size;
 	unsigned int operations;
+	unsigned int copies;
 };
 
 #define KIB(n) ((n) * 1024UL)
 #define MIB(n) ((n) * 1024UL * 1024)
 
 static const struct row rows[] = {
-	{ "4k-scattered", MAPS, SCATTERED, KIB(4), 4096 },
-	{ "4k-contiguous", MAPS, CONTIGUOUS, KIB(4), 4096 },
-	{ "64k-scattered", MAPS, SCATTERED, KIB(64), 256 },
-	{ "64k-contiguous", MAPS, CONTIGUOUS, KIB(64), 256 },
-	{ "64m-scattered", MAPS, SCATTERED, MIB(64), 1 },
-	{ "64m-contiguous", MAPS, CONTIGUOUS, MIB(64), 1 },
-	{ "thp-2m", MAPS, THP, MIB(2), 64 },
-	{ "thp-128m", MAPS, THP, MIB(128), 1 },
-	{ "hugetlb-2m", MAPS, HUGETLB, MIB(2), 64 },
-	{ "hugetlb-128m", MAPS, HUGETLB, MIB(128), 1 },
-	{ "memfd-128m", MAPS, MEMFD, MIB(128), 1 },
-	{ "attach-first-1g", ATTACH_FIRST, THP, MIB(1024), 1 },
-	{ "attach-next-1g", ATTACH_NEXT, THP, MIB(1024), 8 },
+	{ "4k-scattered", MAPS, SCATTERED, KIB(4), 4096, 1 },
+	{ "4k-contiguous", MAPS, CONTIGUOUS, KIB(4), 4096, 1 },
+	{ "64k-scattered", MAPS, SCATTERED, KIB(64), 256, 4 },
+	{ "64k-contiguous", MAPS, CONTIGUOUS, KIB(64), 256, 4 },
+	{ "64m-scattered", MAPS, SCATTERED, MIB(64), 1, 4 },
+	{ "64m-contiguous", MAPS, CONTIGUOUS, MIB(64), 1, 16 },
+	{ "thp-2m", MAPS, THP, MIB(2), 64, 4 },
+	{ "thp-128m", MAPS, THP, MIB(128), 1, 32 },
+	{ "hugetlb-2m", MAPS, HUGETLB, MIB(2), 64, 4 },
+	{ "hugetlb-128m", MAPS, HUGETLB, MIB(128), 1, 32 },
+	{ "memfd-128m", MAPS, MEMFD, MIB(128), 1, 16 },
+	{ "attach-first-1g", ATTACH_FIRST, THP, MIB(1024), 1, 1 },
+	{ "attach-next-1g", ATTACH_NEXT, THP, MIB(1024), 8, 1 },
 };
 
 #define NUM_ROWS ((int)ARRAY_SIZE(rows))
@@ -183,16 +189,21 @@ static void stop_machine(void)
 }
 #endif
 
-/* What was put off happens now: callbacks of RCU, work on other threads. */
+/*
+ * What was put off happens now: callbacks of RCU, work on other threads. Returns
+ * a moment after a timer tick, so that a batch which is shorter than the time
+ * between two has none, and a longer one always has its share.
+ */
 static void settle(void)
 {
-	usleep(100000);
-}
+	struct timespec wake;
 
-/* The kernel brings the numbers of memory cgroups up to date every 2 seconds. */
-static void settle_counts(void)
-{
-	sleep(5);
+	/* The time of the last tick */
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &wake);
+	wake.tv_nsec += SETTLE_NS + AFTER_TICK_NS;
+	wake.tv_sec += wake.tv_nsec / SECOND_NS;
+	wake.tv_nsec %= SECOND_NS;
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, NULL);
 }
 
 /* ---- what is counted beside instructions ---- */
@@ -221,7 +232,8 @@ static void charged_read(const struct bench *bench, struct charged *charged)
 	char text[16384];
 	int rc;
 
-	settle_counts();
+	/* The numbers of memory cgroups are brought up to date every 2 s. */
+	sleep(5);
 	rc = file_read(CGROUP "/memory.stat", text, sizeof(text));
 	if (rc < 0)
 		fail(bench, CGROUP, rc);
@@ -389,7 +401,7 @@ static void close_session(struct bench *bench)
 static void measure_memory(struct bench *bench)
 {
 	unsigned int operations = bench->row->operations, i;
-	unsigned int copies = operations < FEW_OPERATIONS ? COPIES : 1;
+	unsigned int copies = bench->row->copies;
 	__u64 window = bench->window;
 	struct charged begin;
 
@@ -577,6 +589,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	prctl(PR_SET_TIMERSLACK, 1);
 	own_cgroup(&bench);
 	for (i = 0; i < NUM_ROWS; i++) {
 		bench.row = &rows[i];
