@@ -72,7 +72,7 @@ boot()
 	flavour=$(flavour_of "$candidate")
 	rm -rf "$logs"
 	mkdir -p "$logs"
-	IOASID_IOMMU=$platform IOASID_ICOUNT=1 IOASID_TIMEOUT=${IOASID_TIMEOUT:-3600} \
+	IOASID_MACHINE=$platform IOASID_ICOUNT=1 IOASID_TIMEOUT=${IOASID_TIMEOUT:-3600} \
 		IOASID_SILENCE=${IOASID_SILENCE:-900} \
 		IOASID_APPEND="nokaslr hugepages=96 bench=$candidate$arguments" \
 		"$repo/scripts/run-qemu" "${kernels[$flavour]}" "$run/initramfs-$flavour" \

@@ -40,14 +40,15 @@ seconds_of()
 	echo "${seconds:-10}"
 }
 
-# share <number> <test programs>: as even shares as can be, one per line.  How
-# long a program took last time decides nothing but who runs it.
+# share <number> <ahead> <test programs>: as even shares as can be, one per line;
+# the last one has so many seconds less to do.  How long a program took last time
+# decides nothing but who runs it.
 share()
 {
 	local number=$1 name seconds shares=() loads=() i least
 
 	for ((i = 0; i < number; i++)); do
-		loads[i]=0
+		loads[i]=$((i == number - 1 ? $2 : 0))
 		shares[i]=
 	done
 	# shellcheck disable=SC2086 # words
@@ -58,7 +59,7 @@ share()
 		done
 		shares[least]+="$name "
 		loads[least]=$((loads[least] + seconds))
-	done < <(for name in $2; do echo "$(seconds_of "$name") $name"; done | sort -k1,1nr -s)
+	done < <(for name in $3; do echo "$(seconds_of "$name") $name"; done | sort -k1,1nr -s)
 	printf '%s\n' "${shares[@]}"
 }
 
@@ -81,7 +82,7 @@ run_guest()
 	done >"$tests/list"
 	"$repo/scripts/build-initramfs" "$kernel" check "$tests" "$logs/initramfs" || return 1
 	IOASID_MACHINE=${guest_machine[$1]} IOASID_TIMEOUT=${IOASID_TIMEOUT:-1500} \
-		IOASID_APPEND="iommu.debug_pagealloc=1 ${IOASID_APPEND:-}" \
+		IOASID_APPEND="iommu.debug_pagealloc=1 ${slab_debug:-} ${IOASID_APPEND:-}" \
 		"$repo/scripts/run-qemu" "$kernel" "$logs/initramfs" "$logs" -m 2G "${test_devices[@]}"
 }
 
@@ -141,6 +142,10 @@ read_guest()
 
 	while IFS= read -r line; do
 		line=${line%$'\r'}
+		if [[ $line == "# met "* ]]; then
+			echo "${line#"# "}" >>"$logs/facts"
+			continue
+		fi
 		if [[ $line != @* ]]; then
 			if [ -n "$running" ]; then tap_line "$line"; fi
 			continue

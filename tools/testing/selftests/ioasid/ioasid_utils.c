@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,18 +24,71 @@ static void __attribute__((constructor)) page_size_init(void)
 	page_size = sysconf(_SC_PAGESIZE);
 }
 
+/* ---- which errors were met ---- */
+
+#define COMMANDS	64
+#define ERRNOS		134
+
+/*
+ * Shared by the processes of a program. At its end it says which command failed
+ * with which errno, so that somebody can tell what no test has provoked.
+ */
+static unsigned char (*met)[ERRNOS];
+static pid_t met_owner;
+
+static void __attribute__((constructor)) met_begin(void)
+{
+	met = mmap(NULL, COMMANDS * ERRNOS, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (met == MAP_FAILED)
+		met = NULL;
+	met_owner = getpid();
+}
+
+static void __attribute__((destructor)) met_end(void)
+{
+	if (!met || getpid() != met_owner)
+		return;
+	for (int command = 0; command < COMMANDS; command++)
+		for (int error = 0; error < ERRNOS; error++)
+			if (met[command][error])
+				printf("# met 0x%x %s\n",
+				       IOMMU_NATIVE_CMD_BASE + command,
+				       strerrorname_np(error));
+}
+
+/* Nothing is to be allocated while allocations are made to fail. */
+static void met_touch(void)
+{
+	if (met)
+		madvise(met, COMMANDS * ERRNOS, MADV_POPULATE_WRITE);
+}
+
+static void met_note(unsigned long command, int error)
+{
+	unsigned int number = _IOC_NR(command) - IOMMU_NATIVE_CMD_BASE;
+
+	if (met && number < COMMANDS && error < ERRNOS)
+		met[number][error] = 1;
+}
+
 /* ---- calls ---- */
 
 int iommu_open(void)
 {
 	int fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 
+	met_touch();
 	return fd < 0 ? -errno : fd;
 }
 
 int iommu_call(int iommu, unsigned long command, void *arg)
 {
-	return ioctl(iommu, command, arg) ? -errno : 0;
+	int rc = ioctl(iommu, command, arg) ? -errno : 0;
+
+	if (rc)
+		met_note(command, -rc);
+	return rc;
 }
 
 int iommu_extension(int iommu, __u32 extension, __u32 arg, __u64 *value)
