@@ -6,13 +6,14 @@
 export V LINUX IOASID_BASE IOASID_CACHE TESTS PLATFORM
 export ROW CANDIDATE OP BENCH_CSV BENCH_IOMMU
 
-.PHONY: help demo check check-all lint bench bench-profile overlay unoverlay clean distclean
+.PHONY: help demo check check-all lint coverage bench bench-profile overlay unoverlay clean distclean
 
 help:
 	@echo 'make demo                    run a small program on a device behind an IOMMU, in QEMU'
 	@echo 'make check                   run the tests'
 	@echo 'make lint                    the part of them that reads the code: takes seconds'
 	@echo 'make check-all               the same on every platform, and what takes long'
+	@echo 'make coverage                show how much of the code the tests reach'
 	@echo 'make bench                   count what maps, unmaps and attaches cost, here and in stock Linux'
 	@echo 'make bench-profile ROW=<row> show in which functions of the kernel a row of it is spent'
 	@echo 'make overlay LINUX=<tree>    put this into an unpacked Linux 7.2 or 7.3'
@@ -48,6 +49,9 @@ bench:
 
 bench-profile:
 	@scripts/bench-profile
+
+coverage:
+	@scripts/coverage
 
 overlay:
 	@scripts/overlay apply '$(LINUX)'

@@ -171,7 +171,7 @@ read_guest()
 			end_group
 			if [ -n "$seconds" ]; then echo "seconds $running $seconds" >>"$logs/facts"; fi
 			running="" ;;
-		version | build-id | made-from | device | kmemleak | lockdep | done)
+		version | build-id | made-from | device | kmemleak | lockdep | gcov | done)
 			echo "$word $rest" >>"$logs/facts" ;;
 		ended)	break ;;
 		esac

@@ -33,7 +33,7 @@ wanted_config()
 	demo)	parts=(base x86_64 demo ioasid) ;;
 	builtin) parts=(base x86_64 demo builtin ioasid) ;;
 	check)	parts=(base x86_64 debug ioasid kunit) ;;
-	coverage) parts=(base x86_64 coverage ioasid kunit) ;;
+	coverage) parts=(base x86_64 coverage ioasid gcov kunit) ;;
 	bench)	parts=(base x86_64 bench ioasid) ;;
 	matrix)	parts=(base "$arch" ioasid) ;;
 	*)	die "no flavour named $flavour; there are demo, builtin, check, coverage, bench and matrix, each also with -stock" ;;
@@ -41,7 +41,7 @@ wanted_config()
 	{
 		for part in "${parts[@]}"; do
 			case $flavour:$part in
-			*-stock:ioasid | *-stock:kunit) continue ;;
+			*-stock:ioasid | *-stock:gcov | *-stock:kunit) continue ;;
 			esac
 			cat "$repo/configs/$part.config"
 		done
