@@ -60,12 +60,22 @@ static struct ioasid_attach_handle *handle_new(struct ioasid_group *group)
 	return handle;
 }
 
+/* The device is being reset, or its driver does not take the page table. */
+static int injected_failure(void)
+{
+	if (ioasid_should_fail())
+		return -EBUSY;
+	return ioasid_should_fail() ? -EINVAL : 0;
+}
+
 static int core_attach(struct iommufd_hw_pagetable *pt,
 		       struct iommufd_device *idev,
 		       struct ioasid_attach_handle *handle, ioasid_t pasid)
 {
-	int rc;
+	int rc = injected_failure();
 
+	if (rc)
+		return rc;
 	if (pasid != IOMMU_NO_PASID)
 		return iommu_attach_device_pasid(pt->domain, idev->dev, pasid,
 						 &handle->handle);
@@ -209,13 +219,12 @@ static int attach_group(struct ioasid_group *group, struct ioasid *ioas,
 		new_slot = slot_new(idev);
 		if (!new_slot)
 			return -ENOMEM;
-		rc = xa_insert(&group->slots, pasid, new_slot,
-			       GFP_KERNEL_ACCOUNT);
+		rc = ioasid_xa_insert(&group->slots, pasid, new_slot);
 		if (rc)
 			goto err_slot;
 		slot = new_slot;
 	}
-	rc = xa_insert(&slot->devices, idev->obj.id, idev, GFP_KERNEL_ACCOUNT);
+	rc = ioasid_xa_insert(&slot->devices, idev->obj.id, idev);
 	if (rc)
 		goto err_erase;
 	rc = attach_slot(slot, ioas, idev, pasid);
@@ -428,6 +437,10 @@ static int core_replace(struct iommufd_hw_pagetable *pt,
 			struct iommufd_device *idev,
 			struct ioasid_attach_handle *handle, ioasid_t pasid)
 {
+	int rc = injected_failure();
+
+	if (rc)
+		return rc;
 	if (pasid != IOMMU_NO_PASID)
 		return iommu_replace_device_pasid(pt->domain, idev->dev, pasid,
 						  &handle->handle);

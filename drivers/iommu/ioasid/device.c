@@ -61,8 +61,8 @@ static struct ioasid_group *group_get(struct iommufd_ctx *ictx,
 	group = group_new(ictx, iommu_group);
 	if (!group)
 		goto err_put;
-	rc = xa_insert(&ictx->groups, iommu_group_id(iommu_group), group,
-		       GFP_KERNEL_ACCOUNT);
+	rc = ioasid_xa_insert(&ictx->groups, iommu_group_id(iommu_group),
+			      group);
 	if (rc)
 		goto err_free;
 	group->refs = 1;
@@ -125,6 +125,12 @@ static int check_isolated_msi(struct device *dev, struct ioasid_group *group)
 	return 0;
 }
 
+static int claim_group(struct device *dev, struct iommufd_ctx *ictx)
+{
+	return ioasid_should_fail() ? -EBUSY :
+				      iommu_device_claim_dma_owner(dev, ictx);
+}
+
 /**
  * iommufd_device_bind - Bind a physical device to a context
  * @ictx: The context
@@ -166,7 +172,7 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 	rc = ioasid_object_init(ictx, &idev->obj, IOMMUFD_OBJ_DEVICE);
 	if (rc)
 		goto err_group;
-	rc = iommu_device_claim_dma_owner(dev, ictx);
+	rc = claim_group(dev, ictx);
 	if (rc)
 		goto err_object;
 

@@ -145,6 +145,8 @@ int ioasid_sw_msi_install(struct iommufd_hw_pagetable *pt,
 
 	if (test_bit(page->id, pt->sw_msi.bits))
 		return 0;
+	if (ioasid_should_fail())
+		return -ENOMEM;
 	rc = iommu_map(pt->domain,
 		       page->sw_msi_start + (u64)page->pgoff * PAGE_SIZE,
 		       page->msi_addr, PAGE_SIZE,

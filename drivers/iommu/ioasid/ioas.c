@@ -616,7 +616,7 @@ int ioasid_map(struct ioasid *ioas, struct ioasid_map *args)
 	map->prot = args->prot | IOMMU_CACHE;
 	map->state = MAPPING_BUSY;
 
-	if (mutex_lock_killable(&ioas->lock)) {
+	if (ioasid_lock_killable(&ioas->lock)) {
 		kfree(map);
 		return -EINTR;
 	}
@@ -697,6 +697,17 @@ static bool range_accessed(struct ioasid *ioas, unsigned long first,
 	return false;
 }
 
+/* Return: what is left of the time, or -ERESTARTSYS. */
+static long wait_for_access_end(struct ioasid *ioas, unsigned int seen,
+				long time)
+{
+	if (ioasid_should_fail())
+		return -ERESTARTSYS;
+	return wait_event_killable_timeout(ioas->access_wait,
+					   READ_ONCE(ioas->num_access_ends) !=
+						   seen, time);
+}
+
 /* Drops and takes ioas->lock. Return: 0, -EBUSY after a while, or -EINTR. */
 static int wait_for_accesses(struct ioasid *ioas, unsigned long first,
 			     unsigned long last)
@@ -707,9 +718,7 @@ static int wait_for_accesses(struct ioasid *ioas, unsigned long first,
 		unsigned int seen = ioas->num_access_ends;
 
 		mutex_unlock(&ioas->lock);
-		left = wait_event_killable_timeout(ioas->access_wait,
-						   READ_ONCE(ioas->num_access_ends) != seen,
-						   left);
+		left = wait_for_access_end(ioas, seen, left);
 		mutex_lock(&ioas->lock);
 	}
 	if (!range_accessed(ioas, first, last))
@@ -853,7 +862,7 @@ int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
 	int rc = -EINTR;
 
 	*unmapped = 0;
-	if (!mutex_lock_killable(&ioas->unmap_lock)) {
+	if (!ioasid_lock_killable(&ioas->unmap_lock)) {
 		rc = unmap_locked(ioas, first, last, unmapped, &gone);
 		mutex_unlock(&ioas->unmap_lock);
 	}

@@ -53,6 +53,8 @@
 #include <linux/xarray.h>
 #include <uapi/linux/iommu.h>
 
+#include "fault_inject.h"
+
 struct pinned_mem;
 struct seq_file;
 

@@ -17,6 +17,17 @@
 
 #include "ioasid_private.h"
 
+static int reserve_id(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+{
+	int rc;
+
+	if (ioasid_should_fail())
+		return -ENOMEM;
+	rc = xa_alloc(&ictx->objects, &obj->id, XA_ZERO_ENTRY, xa_limit_31b,
+		      GFP_KERNEL_ACCOUNT);
+	return rc == -EBUSY ? -ENOSPC : rc;
+}
+
 /**
  * ioasid_object_init - Give a new object an identifier
  * @ictx: The context
@@ -41,12 +52,9 @@ int ioasid_object_init(struct iommufd_ctx *ictx, struct iommufd_object *obj,
 	obj->type = type;
 	refcount_set(&obj->users, 1);
 	refcount_set(&obj->wait_cnt, 1);
-	rc = xa_alloc(&ictx->objects, &obj->id, XA_ZERO_ENTRY, xa_limit_31b,
-		      GFP_KERNEL_ACCOUNT);
-	if (rc) {
-		rc = rc == -EBUSY ? -ENOSPC : rc;
+	rc = reserve_id(ictx, obj);
+	if (rc)
 		goto err_count;
-	}
 	return 0;
 
 err_count:
@@ -131,6 +139,15 @@ static bool ioasid_object_hide(struct iommufd_ctx *ictx,
 			  GFP_KERNEL) == obj;
 }
 
+/* Return: 0 or -ERESTARTSYS. */
+static int wait_for_holds(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+{
+	if (ioasid_should_fail())
+		return -ERESTARTSYS;
+	return wait_event_killable(ictx->object_wait,
+				   !refcount_read(&obj->wait_cnt));
+}
+
 /**
  * ioasid_object_retire - End an object at the user's request
  * @ictx: The context
@@ -154,8 +171,7 @@ int ioasid_object_retire(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 	/* Drop the hold of the caller and the one that stands for "alive". */
 	ioasid_object_put(ictx, obj);
 	ioasid_object_put(ictx, obj);
-	rc = wait_event_killable(ictx->object_wait,
-				 !refcount_read(&obj->wait_cnt));
+	rc = wait_for_holds(ictx, obj);
 	if (rc) {
 		/* Not found by anybody, so zero means that all are gone. */
 		if (refcount_inc_not_zero(&obj->wait_cnt)) {

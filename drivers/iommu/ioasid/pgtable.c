@@ -13,7 +13,6 @@
  * that it cannot cut again.
  */
 #include <linux/iommu.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "../iommu-priv.h"
@@ -33,6 +32,8 @@ struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev)
 {
 	struct iommu_domain *domain;
 
+	if (ioasid_should_fail())
+		return ERR_PTR(-EOPNOTSUPP);
 	if (idev->dev->iommu->max_pasids) {
 		domain = iommu_paging_domain_alloc_flags(idev->dev,
 							 IOMMU_HWPT_ALLOC_PASID);
@@ -83,6 +84,12 @@ int pgtable_check_snoop(const struct ioasid *ioas,
 	default:
 		return 0;
 	}
+}
+
+static bool enforce_coherency(struct iommu_domain *domain)
+{
+	return !ioasid_should_fail() && domain->ops->enforce_cache_coherency &&
+	       domain->ops->enforce_cache_coherency(domain);
 }
 
 static unsigned long domain_alignment(const struct iommu_domain *domain)
@@ -186,8 +193,7 @@ struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 	iommu_iotlb_gather_init(&pt->gather);
 
 	/* VFIO promises KVM that a device that can be enforced is. */
-	if (pt->coherent && (!domain->ops->enforce_cache_coherency ||
-			     !domain->ops->enforce_cache_coherency(domain))) {
+	if (pt->coherent && !enforce_coherency(domain)) {
 		rc = -EINVAL;
 		goto err_domain;
 	}
@@ -239,6 +245,15 @@ void pgtable_put(struct iommufd_hw_pagetable *pt)
 	kfree(pt);
 }
 
+static int map_extent(struct iommufd_hw_pagetable *pt, unsigned long iova,
+		      phys_addr_t phys, unsigned long size, int prot)
+{
+	if (ioasid_should_fail())
+		return -ENOMEM;
+	return iommu_map(pt->domain, iova, phys, size, prot,
+			 GFP_KERNEL_ACCOUNT);
+}
+
 /**
  * pgtable_map - Enter a mapping into a page table
  * @pt: The page table
@@ -267,10 +282,9 @@ int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 			min(length - done,
 			    (mem_extent_pages(extents, i) << PAGE_SHIFT) - skip);
 
-		rc = iommu_map(pt->domain, map->first + done,
-			       PFN_PHYS(extent->pfn) + skip, size, map->prot,
-			       GFP_KERNEL_ACCOUNT);
-		if (!rc && fatal_signal_pending(current)) {
+		rc = map_extent(pt, map->first + done,
+				PFN_PHYS(extent->pfn) + skip, size, map->prot);
+		if (!rc && ioasid_killed()) {
 			done += size;
 			rc = -EINTR;
 		}

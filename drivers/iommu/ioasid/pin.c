@@ -55,6 +55,9 @@ static int mem_extents_grow(struct mem_extents *extents)
 	unsigned int max = embedded ? 8 : extents->max * 2;
 	struct mem_extent *extent;
 
+	/* The allocator tries again where it fails once. */
+	if (ioasid_should_fail())
+		return -ENOMEM;
 	extent = kvrealloc(embedded ? NULL : extents->extent,
 			   array_size(max, sizeof(*extent)),
 			   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
@@ -144,7 +147,7 @@ static int pinned_mem_charge(struct pinned_mem *mem)
 {
 	int rc;
 
-	if (mmap_write_lock_killable(mem->mm))
+	if (ioasid_should_fail() || mmap_write_lock_killable(mem->mm))
 		return -EINTR;
 	rc = __account_locked_vm(mem->mm, mem->num_pages, true, mem->task,
 				 mem->may_exceed);
@@ -174,10 +177,16 @@ static long pin_user_chunk(struct pinned_mem *mem, unsigned long addr,
 	if (mem->writable)
 		gup_flags |= FOLL_WRITE;
 
+	if (ioasid_should_fail())
+		return -EFAULT;
+	/* It may also pin less than it was asked for. */
+	if (num_pages > 1 && ioasid_should_fail())
+		num_pages--;
+
 	if (mem->mm == current->mm)
 		return pin_user_pages_fast(addr, num_pages, gup_flags, pages);
 
-	if (mmap_read_lock_killable(mem->mm))
+	if (ioasid_should_fail() || mmap_read_lock_killable(mem->mm))
 		return -EINTR;
 	got = pin_user_pages_remote(mem->mm, addr, num_pages, gup_flags, pages,
 				    &locked);
@@ -237,7 +246,7 @@ static int pin_user(struct pinned_mem *mem)
 		if (rc)
 			break;
 		done += got;
-		if (fatal_signal_pending(current)) {
+		if (ioasid_killed()) {
 			rc = -EINTR;
 			break;
 		}
@@ -285,7 +294,8 @@ static int make_uptodate(struct file *file, pgoff_t index)
 
 	if (!shmem_file(file))
 		return -EIO;
-	folio = shmem_read_folio(file->f_mapping, index);
+	folio = ioasid_should_fail() ? ERR_PTR(-EIO) :
+				       shmem_read_folio(file->f_mapping, index);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
 	folio_put(folio);
@@ -331,6 +341,26 @@ static int add_folios(struct pinned_mem *mem, struct folio **folios, long num)
 	return rc;
 }
 
+static long pin_folio_chunk(struct pinned_mem *mem, loff_t last,
+			    struct folio **folios)
+{
+	long max = PIN_CHUNK_FOLIOS;
+	pgoff_t offset;
+
+	if (ioasid_should_fail())
+		return -EINVAL;
+	/* It may also pin less than it was asked for. */
+	if (ioasid_should_fail())
+		max = 1;
+	return memfd_pin_folios(mem->file, (loff_t)next_index(mem) << PAGE_SHIFT,
+				last, folios, max, &offset);
+}
+
+static int map_writable(struct address_space *mapping)
+{
+	return ioasid_should_fail() ? -EPERM : mapping_map_writable(mapping);
+}
+
 static int pin_file_folios(struct pinned_mem *mem, struct folio **folios)
 {
 	loff_t end = min((loff_t)(mem->start + mem->num_pages) << PAGE_SHIFT,
@@ -338,13 +368,8 @@ static int pin_file_folios(struct pinned_mem *mem, struct folio **folios)
 	int rc;
 
 	while (mem->extents.num_pages < mem->num_pages) {
-		pgoff_t offset;
-		long num;
+		long num = pin_folio_chunk(mem, end - 1, folios);
 
-		num = memfd_pin_folios(mem->file,
-				       (loff_t)next_index(mem) << PAGE_SHIFT,
-				       end - 1, folios, PIN_CHUNK_FOLIOS,
-				       &offset);
 		if (num <= 0)
 			return num ?: -EFAULT;
 		rc = add_folios(mem, folios, num);
@@ -352,7 +377,7 @@ static int pin_file_folios(struct pinned_mem *mem, struct folio **folios)
 			rc = make_uptodate(mem->file, next_index(mem));
 		if (rc)
 			return rc;
-		if (fatal_signal_pending(current))
+		if (ioasid_killed())
 			return -EINTR;
 		cond_resched();
 	}
@@ -367,7 +392,7 @@ static int pin_file(struct pinned_mem *mem)
 
 	/* Keeps F_SEAL_WRITE away as long as devices may write. */
 	if (mem->writable) {
-		rc = mapping_map_writable(mapping);
+		rc = map_writable(mapping);
 		if (rc)
 			return rc;
 		rc = check_seals(mem->file);
@@ -589,7 +614,7 @@ int pinned_mem_pin(struct pinned_mem *mem)
 	bool remote = mem->mm != current->mm;
 	int rc;
 
-	if (mutex_lock_killable(&mem->lock))
+	if (ioasid_lock_killable(&mem->lock))
 		return -EINTR;
 	if (mem->state == PINNED_MEM_PINNED) {
 		refcount_inc(&mem->num_pins);
