@@ -15,14 +15,15 @@ machine()
 	machine_lacks=
 	machine_append="intel_iommu=on,sm_on"
 	case $1 in
-	# Scalable mode with second-stage tables
-	vtd)	machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,x-scalable-mode=on,aw-bits=48") ;;
-	# Nothing keeps a device from raising the interrupts of others.
+	# Scalable mode with second-stage tables; can make DMA snoop the caches
+	vtd)	machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,snoop-control=on,x-scalable-mode=on,aw-bits=48") ;;
+	# Nothing keeps a device from raising the interrupts of others, or makes
+	# its DMA snoop.
 	vtd-no-intremap)
 		machine_options=("${q35[@]}" -device "intel-iommu,intremap=off,x-scalable-mode=on,aw-bits=48") ;;
-	# As older hardware; this one can also make DMA snoop the caches.
+	# As older hardware
 	vtd-legacy)
-		machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,snoop-control=on,aw-bits=48")
+		machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,aw-bits=48")
 		machine_append="intel_iommu=on,sm_off" ;;
 	vtd-first-stage)
 		machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,x-scalable-mode=on,x-flts=on,aw-bits=48")

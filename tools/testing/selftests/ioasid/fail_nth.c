@@ -1,28 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * -ENOMEM: every allocation that a call makes is made to fail, one after the
- * other. The call fails cleanly and leaves everything as it was, or it does
- * without.
+ * Everything that can fail inside a call is made to fail, one after the other:
+ * allocations, and what CONFIG_IOASID_FAULT_INJECTION adds to them. The call
+ * fails cleanly and leaves everything as it was, or it does without; then it
+ * works.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/vfio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "access_utils.h"
 #include "ioasid_utils.h"
 
-#define MEM_PAGES	64
-#define MAX_ALLOCATIONS	500
+#define MEM_PAGES	24
+#define SCATTERED	12
+#define MAX_POINTS	800
+#define MAX_ERRORS	8
 
 FIXTURE(fail_nth) {
 	int iommu;
+	int fresh;
+	int group;
+	int access;
+	char access_cdev[2][64];
 	struct edu edu;
+	struct edu second;
 	__u32 ioasid;
 	__u32 other;
+	__u64 iova;
 	char *mem;
 	int memfd;
+	int hugefd;
 	int fail_nth;
 	struct counts counts;
 };
@@ -35,7 +52,7 @@ static int fault_config(const char *name, const char *file, const char *value)
 	return file_write(path, value);
 }
 
-/* Let every allocation be one that may fail, quietly. */
+/* Let everything be something that may fail, quietly. */
 static int fault_setup(void)
 {
 	int rc = 0;
@@ -46,11 +63,51 @@ static int fault_setup(void)
 	rc |= fault_config("fail_page_alloc", "ignore-gfp-highmem", "N");
 	rc |= fault_config("fail_page_alloc", "min-order", "0");
 	rc |= fault_config("fail_page_alloc", "verbose", "0");
+	rc |= fault_config("fail_ioasid", "verbose", "0");
 	return rc;
+}
+
+/* @times failures in a row of what is not an allocation, the @space-th first. */
+static int fail_in_a_row(int space, int times)
+{
+	char text[16];
+	int rc = 0;
+
+	snprintf(text, sizeof(text), "%d", space);
+	rc |= fault_config("fail_ioasid", "space", text);
+	snprintf(text, sizeof(text), "%d", times);
+	rc |= fault_config("fail_ioasid", "times", text);
+	rc |= fault_config("fail_ioasid", "task-filter", "Y");
+	rc |= file_write("/proc/self/make-it-fail", "1");
+	rc |= fault_config("fail_ioasid", "probability", "100");
+	return rc;
+}
+
+/* Return: how many of the failures have not happened, or a negative errno. */
+static int fail_no_more(void)
+{
+	char text[16];
+	int rc;
+
+	rc = fault_config("fail_ioasid", "probability", "0");
+	if (!rc)
+		rc = file_write("/proc/self/make-it-fail", "0");
+	if (!rc)
+		rc = file_read("/sys/kernel/debug/fail_ioasid/times", text,
+			       sizeof(text));
+	return rc < 0 ? rc : atoi(text);
 }
 
 FIXTURE_SETUP(fail_nth)
 {
+	self->iommu = -1;
+	self->fresh = -1;
+	self->group = -1;
+	self->access = -1;
+	self->memfd = -1;
+	self->hugefd = -1;
+	self->edu.fd = -1;
+	self->second.fd = -1;
 	COUNTS_BEGIN(&self->counts);
 	if (edu_find_alone(&self->edu, 1) < 1)
 		SKIP(return, "no edu device in an IOMMU group of its own");
@@ -70,12 +127,23 @@ FIXTURE_SETUP(fail_nth)
 	ASSERT_EQ(0, ftruncate(self->memfd, MEM_PAGES * PAGE));
 }
 
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 FIXTURE_TEARDOWN(fail_nth)
 {
 	edu_close(&self->edu);
-	close(self->iommu);
-	close(self->memfd);
-	close(self->fail_nth);
+	edu_close(&self->second);
+	close_fd(&self->access);
+	close_fd(&self->group);
+	close_fd(&self->fresh);
+	close_fd(&self->iommu);
+	close_fd(&self->memfd);
+	close_fd(&self->hugefd);
 	COUNTS_END(&self->counts);
 }
 
@@ -83,14 +151,17 @@ FIXTURE_TEARDOWN(fail_nth)
  * struct step - A call that is made to fail, and its surroundings
  * @call: The call
  * @prepare: What must be there before, or NULL
- * @undo: Takes back what @call has done
- * @cannot_fail: It needs no memory, or does without
+ * @undo: Takes back what @call, and @prepare, have done
+ * @errors: What the call may say, and does say for some failure: none if it
+ *          needs nothing that could fail, or does without
+ * @any_error: VFIO and PCI have errnos of their own
  */
 struct step {
 	int (*call)(struct _test_data_fail_nth *self);
 	int (*prepare)(struct _test_data_fail_nth *self);
 	int (*undo)(struct _test_data_fail_nth *self);
-	bool cannot_fail;
+	int errors[MAX_ERRORS];
+	bool any_error;
 };
 
 /* What must not have changed after a call that failed. */
@@ -99,11 +170,21 @@ struct state {
 	struct iommu_ioasid_info info;
 	struct iommu_ioasid_info other;
 	char fdinfo[1024];
+	char fresh[1024];
 };
+
+static void fdinfo_read(int fd, char *text, size_t size)
+{
+	char path[64];
+
+	if (fd < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file_read(path, text, size);
+}
 
 static int state_read(struct _test_data_fail_nth *self, struct state *state)
 {
-	char path[64];
 	int rc;
 
 	memset(state, 0, sizeof(*state));
@@ -112,8 +193,8 @@ static int state_read(struct _test_data_fail_nth *self, struct state *state)
 		rc = ioasid_totals(self->iommu, self->ioasid, &state->info);
 	/* The one that is being freed may not be there. */
 	ioasid_totals(self->iommu, self->other, &state->other);
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->iommu);
-	file_read(path, state->fdinfo, sizeof(state->fdinfo));
+	fdinfo_read(self->iommu, state->fdinfo, sizeof(state->fdinfo));
+	fdinfo_read(self->fresh, state->fresh, sizeof(state->fresh));
 	return rc;
 }
 
@@ -126,7 +207,7 @@ static void arm(struct _test_data_fail_nth *self, int nth)
 		abort();
 }
 
-/* Return: whether the allocation was reached, and failed. */
+/* Return: whether the point was reached, and failed. */
 static bool disarm(struct _test_data_fail_nth *self)
 {
 	char text[16] = "";
@@ -136,49 +217,125 @@ static bool disarm(struct _test_data_fail_nth *self)
 	return n > 0 && !atoi(text);
 }
 
+static int find_error(const struct step *step, int rc)
+{
+	int i;
+
+	for (i = 0; i < MAX_ERRORS && step->errors[i]; i++)
+		if (step->errors[i] == rc)
+			return i;
+	return -1;
+}
+
+/*
+ * One point after the other, or only those of ours. Return: a bit for each of
+ * step->errors that was seen.
+ */
+static unsigned int run_once(struct __test_metadata *_metadata,
+			     struct _test_data_fail_nth *self,
+			     const struct step *step,
+			     const struct state *before, bool only_ours)
+{
+	static struct state after;
+	unsigned int seen = 0;
+	bool hit = true;
+	int nth, rc, i;
+
+	for (nth = 1; hit && nth <= MAX_POINTS; nth++) {
+		if (step->prepare)
+			ASSERT_EQ(0, step->prepare(self));
+		if (only_ours && fail_in_a_row(nth, 1))
+			abort();
+		if (!only_ours)
+			arm(self, nth);
+		rc = step->call(self);
+		hit = only_ours ? !fail_no_more() : disarm(self);
+		EXPECT_TRUE(hit || !rc);
+		if (!rc) {
+			ASSERT_EQ(0, step->undo(self)) {
+				TH_LOG("after failure %d", nth);
+			}
+			continue;
+		}
+		i = find_error(step, rc);
+		EXPECT_TRUE(step->any_error || i >= 0) {
+			TH_LOG("failure %d: errno %d", nth, -rc);
+		}
+		if (i >= 0)
+			seen |= 1 << i;
+		ASSERT_EQ(0, state_read(self, &after));
+		EXPECT_EQ(0, memcmp(before, &after, sizeof(after))) {
+			TH_LOG("failure %d, errno %d: something is left behind",
+			       nth, -rc);
+		}
+		/* With nothing in its way it works. */
+		ASSERT_EQ(0, step->call(self)) {
+			TH_LOG("after failure %d, errno %d", nth, -rc);
+		}
+		ASSERT_EQ(0, step->undo(self));
+	}
+	EXPECT_FALSE(hit);
+	return seen;
+}
+
 static void run(struct __test_metadata *_metadata,
 		struct _test_data_fail_nth *self, const struct step *step)
 {
 	static struct state before, after;
-	int nth, rc, failed = 0;
-	bool hit = true;
+	unsigned int seen = 0;
+	int tries, i;
 
-	for (nth = 1; hit && nth <= MAX_ALLOCATIONS; nth++) {
-		if (step->prepare)
-			ASSERT_EQ(0, step->prepare(self));
-		ASSERT_EQ(0, state_read(self, &before));
-		arm(self, nth);
-		rc = step->call(self);
-		hit = disarm(self);
-		if (!hit)
-			EXPECT_EQ(0, rc);
-		if (!rc) {
-			ASSERT_EQ(0, step->undo(self));
-			continue;
+	/* First without a failure, for the pages that the test itself touches. */
+	if (step->prepare)
+		ASSERT_EQ(0, step->prepare(self));
+	ASSERT_EQ(0, state_read(self, &before));
+	ASSERT_EQ(0, step->call(self));
+	ASSERT_EQ(0, step->undo(self));
+
+	/*
+	 * Checkers of the kernel allocate now and then, too, which shifts the
+	 * numbers of what follows: go back for what was missed.
+	 */
+	for (tries = 0; tries < 4; tries++) {
+		seen |= run_once(_metadata, self, step, &before, tries == 1);
+		for (i = 0; i < MAX_ERRORS && seen & (1 << i); i++)
+			;
+		if (i == MAX_ERRORS || !step->errors[i])
+			break;
+	}
+	/* A test that never makes anything fail tests nothing. */
+	for (i = 0; i < MAX_ERRORS && step->errors[i]; i++) {
+		EXPECT_TRUE(seen & (1 << i)) {
+			TH_LOG("errno %d was never seen", -step->errors[i]);
 		}
-		failed++;
-		EXPECT_EQ(-ENOMEM, rc) {
-			TH_LOG("allocation %d", nth);
-		}
-		EXPECT_FALSE(step->cannot_fail) {
-			TH_LOG("allocation %d", nth);
-		}
-		ASSERT_EQ(0, state_read(self, &after));
-		EXPECT_EQ(0, memcmp(&before, &after, sizeof(before))) {
-			TH_LOG("allocation %d: something is left behind", nth);
-		}
-		/* With memory it works. */
-		rc = step->call(self);
-		ASSERT_EQ(0, rc);
+	}
+
+	if (step->prepare)
+		ASSERT_EQ(0, step->prepare(self));
+	ASSERT_EQ(0, state_read(self, &after));
+	EXPECT_EQ(0, memcmp(&before, &after, sizeof(before)));
+	if (step->prepare) {
+		ASSERT_EQ(0, step->call(self));
 		ASSERT_EQ(0, step->undo(self));
 	}
-	EXPECT_FALSE(hit);
-	/* A test that never makes anything fail tests nothing. */
-	if (!step->cannot_fail)
-		EXPECT_LT(0, failed);
 }
 
-/* ---- the calls ---- */
+static int nothing(struct _test_data_fail_nth *self)
+{
+	return 0;
+}
+
+/* ---- contexts and address spaces ---- */
+
+static int call_open(struct _test_data_fail_nth *self)
+{
+	int fd = iommu_open();
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
 
 static int call_alloc(struct _test_data_fail_nth *self)
 {
@@ -188,52 +345,6 @@ static int call_alloc(struct _test_data_fail_nth *self)
 static int call_free(struct _test_data_fail_nth *self)
 {
 	return ioasid_free(self->iommu, self->other);
-}
-
-static int call_map(struct _test_data_fail_nth *self)
-{
-	return ioasid_map(self->iommu, self->ioasid, READ_WRITE, self->mem,
-			  TEST_IOVA, MEM_PAGES * PAGE);
-}
-
-static int call_map_page(struct _test_data_fail_nth *self)
-{
-	return ioasid_map(self->iommu, self->ioasid, READ_WRITE, self->mem,
-			  TEST_IOVA, PAGE);
-}
-
-static int call_map_file(struct _test_data_fail_nth *self)
-{
-	return ioasid_map_file(self->iommu, self->ioasid, READ_WRITE,
-			       self->memfd, 0, TEST_IOVA, MEM_PAGES * PAGE);
-}
-
-static int call_map_alloc(struct _test_data_fail_nth *self)
-{
-	__u64 iova;
-
-	return ioasid_map_alloc(self->iommu, self->ioasid, READ_WRITE,
-				self->mem, 4 * PAGE, &iova);
-}
-
-static int call_unmap_all(struct _test_data_fail_nth *self)
-{
-	return ioasid_unmap_all(self->iommu, self->ioasid, NULL);
-}
-
-static int call_attach(struct _test_data_fail_nth *self)
-{
-	return vfio_attach(self->edu.fd, self->ioasid);
-}
-
-static int call_detach(struct _test_data_fail_nth *self)
-{
-	return vfio_detach(self->edu.fd);
-}
-
-static int call_attach_other(struct _test_data_fail_nth *self)
-{
-	return vfio_attach(self->edu.fd, self->other);
 }
 
 static int call_ioasid_info(struct _test_data_fail_nth *self)
@@ -261,50 +372,248 @@ static int call_device_info(struct _test_data_fail_nth *self)
 	return iommu_device_info(self->iommu, self->edu.dev_id, &info);
 }
 
-static int nothing(struct _test_data_fail_nth *self)
+static int call_cookie(struct _test_data_fail_nth *self)
 {
-	return 0;
+	return iommu_device_cookie(self->iommu, self->edu.dev_id, 0);
 }
 
-/* ---- each of them ---- */
-
-TEST_F_TIMEOUT(fail_nth, alloc, 60)
+static int call_extension(struct _test_data_fail_nth *self)
 {
-	struct step step = { .call = call_alloc, .undo = call_free };
+	__u64 value;
 
-	ASSERT_EQ(0, ioasid_free(self->iommu, self->other));
-	run(_metadata, self, &step);
+	return iommu_extension(self->iommu, IOMMU_EXT_TYPE_OPS, 1, &value);
 }
 
-TEST_F_TIMEOUT(fail_nth, free, 60)
+TEST_F_TIMEOUT(fail_nth, open, 60)
 {
 	struct step step = {
-		.call = call_free,
-		.undo = call_alloc,
-		.cannot_fail = true,
+		.call = call_open,
+		.undo = nothing,
+		.errors = { -ENOMEM },
 	};
 
 	run(_metadata, self, &step);
 }
 
+TEST_F_TIMEOUT(fail_nth, alloc, 60)
+{
+	struct step step = {
+		.call = call_alloc,
+		.undo = call_free,
+		.errors = { -ENOMEM },
+	};
+
+	ASSERT_EQ(0, ioasid_free(self->iommu, self->other));
+	run(_metadata, self, &step);
+}
+
+/* A wait that is interrupted when there is nothing to wait for is over. */
+TEST_F_TIMEOUT(fail_nth, free, 60)
+{
+	struct step step = { .call = call_free, .undo = call_alloc };
+
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioasid_get_info, 60)
+{
+	struct step step = {
+		.call = call_ioasid_info,
+		.undo = nothing,
+		.errors = { -ENOMEM },
+	};
+
+	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, device_get_info, 60)
+{
+	struct step step = {
+		.call = call_device_info,
+		.undo = nothing,
+		.errors = { -ENOMEM, -EOPNOTSUPP },
+	};
+
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, device_set_cookie, 60)
+{
+	struct step step = { .call = call_cookie, .undo = nothing };
+
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, check_extension, 60)
+{
+	struct step step = { .call = call_extension, .undo = nothing };
+
+	run(_metadata, self, &step);
+}
+
+/* ---- mappings ---- */
+
+static int call_map(struct _test_data_fail_nth *self)
+{
+	return ioasid_map(self->iommu, self->ioasid, READ_WRITE, self->mem,
+			  TEST_IOVA, MEM_PAGES * PAGE);
+}
+
+static int call_map_page(struct _test_data_fail_nth *self)
+{
+	return ioasid_map(self->iommu, self->ioasid, READ_ONLY, self->mem,
+			  TEST_IOVA, PAGE);
+}
+
+static int call_map_file(struct _test_data_fail_nth *self)
+{
+	return ioasid_map_file(self->iommu, self->ioasid, READ_WRITE,
+			       self->memfd, 0, TEST_IOVA, MEM_PAGES * PAGE);
+}
+
+static int call_map_two_of_file(struct _test_data_fail_nth *self)
+{
+	return ioasid_map_file(self->iommu, self->ioasid, READ_ONLY,
+			       self->memfd, 0, TEST_IOVA, 2 * PAGE);
+}
+
+static int call_map_huge(struct _test_data_fail_nth *self)
+{
+	return ioasid_map_file(self->iommu, self->ioasid, READ_WRITE,
+			       self->hugefd, 0, TEST_IOVA + HUGE_SIZE,
+			       HUGE_SIZE);
+}
+
+static int call_map_alloc(struct _test_data_fail_nth *self)
+{
+	return ioasid_map_alloc(self->iommu, self->ioasid, READ_WRITE,
+				self->mem, 4 * PAGE, &self->iova);
+}
+
+static int call_unmap_all(struct _test_data_fail_nth *self)
+{
+	return ioasid_unmap_all(self->iommu, self->ioasid, NULL);
+}
+
+static int call_attach(struct _test_data_fail_nth *self)
+{
+	return vfio_attach(self->edu.fd, self->ioasid);
+}
+
+static int call_detach(struct _test_data_fail_nth *self)
+{
+	return vfio_detach(self->edu.fd);
+}
+
+static int make_huge_file(struct _test_data_fail_nth *self)
+{
+	self->hugefd = memfd_create("ioasid", MFD_CLOEXEC | MFD_HUGETLB |
+				    (21U << 26));
+	if (self->hugefd < 0)
+		return -errno;
+	return fallocate(self->hugefd, 0, 0, HUGE_SIZE) ? -errno : 0;
+}
+
+/* Pages that nobody has looked at since they were given to the file. */
+static int renew_file(struct _test_data_fail_nth *self)
+{
+	if (fallocate(self->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      0, MEM_PAGES * PAGE))
+		return -errno;
+	return fallocate(self->memfd, 0, 0, 2 * PAGE) ? -errno : 0;
+}
+
+/* Pages of the file, in the opposite order of the process's memory. */
+static int make_scattered(struct _test_data_fail_nth *self)
+{
+	int i;
+
+	for (i = 0; i < SCATTERED; i++) {
+		char *page = mmap(self->mem + i * PAGE, PAGE,
+				  PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED | MAP_POPULATE,
+				  self->memfd, (SCATTERED - 1 - i) * PAGE);
+
+		if (page == MAP_FAILED)
+			return -errno;
+	}
+	return 0;
+}
+
+static int call_map_scattered(struct _test_data_fail_nth *self)
+{
+	return ioasid_map(self->iommu, self->ioasid, READ_WRITE, self->mem,
+			  TEST_IOVA, SCATTERED * PAGE);
+}
+
+/* Memory of all kinds. */
+static int map_several(struct _test_data_fail_nth *self)
+{
+	int rc = call_map_scattered(self);
+
+	if (!rc)
+		rc = ioasid_map(self->iommu, self->ioasid, READ_ONLY,
+				self->mem + 16 * PAGE, TEST_IOVA + 16 * PAGE,
+				PAGE);
+	if (!rc)
+		rc = ioasid_map_file(self->iommu, self->ioasid, READ_WRITE,
+				     self->memfd, 4 * PAGE,
+				     TEST_IOVA + 18 * PAGE, 4 * PAGE);
+	return rc ? rc : call_map_huge(self);
+}
+
+/* What map_several() needs. */
+static int make_several(struct _test_data_fail_nth *self)
+{
+	int rc = make_huge_file(self);
+
+	return rc ? rc : make_scattered(self);
+}
+
 TEST_F_TIMEOUT(fail_nth, map_idle, 60)
 {
-	struct step step = { .call = call_map, .undo = call_unmap_all };
+	struct step step = {
+		.call = call_map,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR },
+	};
 
 	run(_metadata, self, &step);
 }
 
 TEST_F_TIMEOUT(fail_nth, map, 60)
 {
-	struct step step = { .call = call_map, .undo = call_unmap_all };
+	struct step step = {
+		.call = call_map,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
 
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, map_scattered, 60)
+{
+	struct step step = {
+		.call = call_map_scattered,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	ASSERT_EQ(0, make_scattered(self));
 	ASSERT_EQ(0, call_attach(self));
 	run(_metadata, self, &step);
 }
 
 TEST_F_TIMEOUT(fail_nth, map_page, 60)
 {
-	struct step step = { .call = call_map_page, .undo = call_unmap_all };
+	struct step step = {
+		.call = call_map_page,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
 
 	ASSERT_EQ(0, call_attach(self));
 	run(_metadata, self, &step);
@@ -312,7 +621,11 @@ TEST_F_TIMEOUT(fail_nth, map_page, 60)
 
 TEST_F_TIMEOUT(fail_nth, map_file, 60)
 {
-	struct step step = { .call = call_map_file, .undo = call_unmap_all };
+	struct step step = {
+		.call = call_map_file,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM },
+	};
 
 	ASSERT_EQ(0, call_attach(self));
 	/* Its pages are made once; the file keeps them. */
@@ -320,49 +633,274 @@ TEST_F_TIMEOUT(fail_nth, map_file, 60)
 	run(_metadata, self, &step);
 }
 
-TEST_F_TIMEOUT(fail_nth, map_alloc_iova, 60)
-{
-	struct step step = { .call = call_map_alloc, .undo = call_unmap_all };
-
-	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
-}
-
-TEST_F_TIMEOUT(fail_nth, unmap, 60)
+TEST_F_TIMEOUT(fail_nth, map_file_not_read_yet, 60)
 {
 	struct step step = {
-		.call = call_unmap_all,
-		.prepare = call_map,
-		.undo = nothing,
-		.cannot_fail = true,
+		.call = call_map_two_of_file,
+		.prepare = renew_file,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EINVAL, -EFAULT },
 	};
 
 	ASSERT_EQ(0, call_attach(self));
 	run(_metadata, self, &step);
 }
 
+TEST_F_TIMEOUT(fail_nth, map_huge, 60)
+{
+	struct step step = {
+		.call = call_map_huge,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM },
+	};
+
+	if (make_huge_file(self))
+		SKIP(return, "no free huge page");
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, map_alloc_iova, 60)
+{
+	struct step step = {
+		.call = call_map_alloc,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+/* A second table: what the first one holds already is taken out again. */
+TEST_F_TIMEOUT(fail_nth, map_two_tables, 60)
+{
+	struct step step = {
+		.call = call_map_page,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+	struct edu edu[2];
+	struct iommu_ioasid_info info;
+	int space;
+
+	if (edu_find_alone(edu, 2) < 2)
+		SKIP(return, "no second edu device in a group of its own");
+	self->second = edu[1];
+	ASSERT_EQ(0, edu_open_bind(&self->second, self->iommu));
+	ASSERT_EQ(0, call_attach(self));
+	/* The device gets one of its own if the first one is refused. */
+	for (space = 1; space < 8; space++) {
+		ASSERT_EQ(0, fail_in_a_row(space, 1));
+		vfio_attach(self->second.fd, self->ioasid);
+		ASSERT_EQ(0, fail_no_more());
+		ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
+		if (info.num_tables == 2)
+			break;
+		ASSERT_EQ(0, vfio_detach(self->second.fd));
+	}
+	ASSERT_EQ(2, info.num_tables);
+	run(_metadata, self, &step);
+}
+
+/* It needs no memory, and is all or nothing. */
+TEST_F_TIMEOUT(fail_nth, unmap, 60)
+{
+	struct step step = {
+		.call = call_unmap_all,
+		.prepare = map_several,
+		.undo = nothing,
+		.errors = { -EINTR },
+	};
+
+	if (make_several(self))
+		SKIP(return, "no free huge page");
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+/* ---- attachment ---- */
+
+#define ATTACH_ERRORS { -ENOMEM, -EINTR, -EFAULT, -EBUSY, -EINVAL, -EOPNOTSUPP }
+
+static int call_attach_other(struct _test_data_fail_nth *self)
+{
+	return vfio_attach(self->edu.fd, self->other);
+}
+
+static int call_attach_second(struct _test_data_fail_nth *self)
+{
+	return vfio_attach(self->second.fd, self->ioasid);
+}
+
+static int call_detach_second(struct _test_data_fail_nth *self)
+{
+	return vfio_detach(self->second.fd);
+}
+
+static int map_other(struct _test_data_fail_nth *self)
+{
+	return ioasid_map(self->iommu, self->other, READ_WRITE, self->mem,
+			  TEST_IOVA, 4 * PAGE);
+}
+
+/* Whether the device still does what it was told. */
+static bool can_copy(struct _test_data_fail_nth *self, struct edu *edu)
+{
+	fill_pattern(self->mem, 64, 1);
+	memset(self->mem + PAGE, 0, 64);
+	return !edu_dma_copy(edu, TEST_IOVA, TEST_IOVA + PAGE, 64) &&
+	       has_pattern(self->mem + PAGE, 64, 1);
+}
+
+/* The two devices of one group in place of the one that is alone. */
+static int use_group(struct _test_data_fail_nth *self)
+{
+	struct edu pair[2];
+	int rc;
+
+	if (!edu_find_shared(pair))
+		return -ENODEV;
+	edu_close(&self->edu);
+	self->edu = pair[0];
+	self->second = pair[1];
+	rc = edu_open_bind(&self->edu, self->iommu);
+	return rc ? rc : edu_open_bind(&self->second, self->iommu);
+}
+
 TEST_F_TIMEOUT(fail_nth, attach, 60)
 {
-	struct step step = { .call = call_attach, .undo = call_detach };
+	struct step step = {
+		.call = call_attach,
+		.undo = call_detach,
+		.errors = ATTACH_ERRORS,
+	};
 
 	ASSERT_EQ(0, call_map(self));
 	run(_metadata, self, &step);
+	ASSERT_EQ(0, call_attach(self));
+	EXPECT_TRUE(can_copy(self, &self->edu));
+}
+
+TEST_F_TIMEOUT(fail_nth, attach_several_mappings, 60)
+{
+	struct step step = {
+		.call = call_attach,
+		.undo = call_detach,
+		.errors = { -ENOMEM, -EINTR, -EFAULT, -EBUSY, -EINVAL,
+			    -EOPNOTSUPP, -EPERM },
+	};
+
+	if (make_several(self))
+		SKIP(return, "no free huge page");
+	ASSERT_EQ(0, map_several(self));
+	run(_metadata, self, &step);
+}
+
+/* The memory belongs to another process. */
+TEST_F_TIMEOUT(fail_nth, attach_foreign_memory, 60)
+{
+	struct step step = {
+		.call = call_attach,
+		.undo = call_detach,
+		.errors = ATTACH_ERRORS,
+	};
+	int fds[2], status;
+	char byte = 0;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(fds));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		self->mem = mem_alloc(MEM_PAGES * PAGE);
+		byte = self->mem && !call_map(self);
+		if (byte)
+			memset(self->mem, 1, MEM_PAGES * PAGE);
+		if (write(fds[1], &byte, 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	EXPECT_EQ(1, read(fds[0], &byte, 1));
+	EXPECT_EQ(1, byte);
+	run(_metadata, self, &step);
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* One that could share the table of another gets its own if it must. */
+TEST_F_TIMEOUT(fail_nth, attach_to_table, 60)
+{
+	struct step step = {
+		.call = call_attach_second,
+		.undo = call_detach_second,
+		.errors = { -ENOMEM, -EBUSY },
+	};
+	struct edu edu[2];
+
+	if (edu_find_alone(edu, 2) < 2)
+		SKIP(return, "no second edu device in a group of its own");
+	self->second = edu[1];
+	ASSERT_EQ(0, edu_open_bind(&self->second, self->iommu));
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+	EXPECT_TRUE(can_copy(self, &self->edu));
+}
+
+TEST_F_TIMEOUT(fail_nth, attach_second_of_group, 60)
+{
+	struct step step = {
+		.call = call_attach_second,
+		.undo = call_detach_second,
+		.errors = { -ENOMEM },
+	};
+
+	if (use_group(self))
+		SKIP(return, "no two edu devices in one IOMMU group");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+	EXPECT_TRUE(can_copy(self, &self->second));
 }
 
 /* A move that fails leaves the device where it was, with its DMA. */
 TEST_F_TIMEOUT(fail_nth, replace, 60)
 {
-	struct step step = { .call = call_attach_other, .undo = call_attach };
+	struct step step = {
+		.call = call_attach_other,
+		.undo = call_attach,
+		.errors = ATTACH_ERRORS,
+	};
 
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach(self));
-	ASSERT_EQ(0, ioasid_map(self->iommu, self->other, READ_WRITE, self->mem,
-				TEST_IOVA, 8 * PAGE));
+	ASSERT_EQ(0, map_other(self));
 	run(_metadata, self, &step);
-	fill_pattern(self->mem, 64, 1);
-	ASSERT_EQ(0, edu_dma_copy(&self->edu, TEST_IOVA,
-				  TEST_IOVA + 32 * PAGE, 64));
-	EXPECT_TRUE(has_pattern(self->mem + 32 * PAGE, 64, 1));
+	EXPECT_TRUE(can_copy(self, &self->edu));
+}
+
+TEST_F_TIMEOUT(fail_nth, replace_group, 60)
+{
+	struct step step = {
+		.call = call_attach_other,
+		.undo = call_attach,
+		.errors = ATTACH_ERRORS,
+	};
+
+	if (use_group(self))
+		SKIP(return, "no two edu devices in one IOMMU group");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, call_attach(self));
+	ASSERT_EQ(0, call_attach_second(self));
+	ASSERT_EQ(0, map_other(self));
+	run(_metadata, self, &step);
+	EXPECT_TRUE(can_copy(self, &self->edu));
+	EXPECT_TRUE(can_copy(self, &self->second));
 }
 
 TEST_F_TIMEOUT(fail_nth, detach, 60)
@@ -371,52 +909,451 @@ TEST_F_TIMEOUT(fail_nth, detach, 60)
 		.call = call_detach,
 		.prepare = call_attach,
 		.undo = nothing,
-		.cannot_fail = true,
 	};
 
+	if (make_several(self))
+		SKIP(return, "no free huge page");
+	ASSERT_EQ(0, map_several(self));
+	run(_metadata, self, &step);
+}
+
+/*
+ * A move fails, and so does the way back: then there is no DMA, but the device
+ * can still move elsewhere.
+ */
+TEST_F_TIMEOUT(fail_nth, replace_and_back, 60)
+{
+	struct iommu_ioasid_info info;
+	bool blocked = false;
+	int space, left = 0;
+
 	ASSERT_EQ(0, call_map(self));
-	run(_metadata, self, &step);
-}
-
-TEST_F_TIMEOUT(fail_nth, ioasid_get_info, 60)
-{
-	struct step step = { .call = call_ioasid_info, .undo = nothing };
-
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	ASSERT_EQ(0, map_other(self));
+	for (space = 1; left < 2 && !blocked && space < MAX_POINTS; space++) {
+		ASSERT_EQ(0, fail_in_a_row(space, 2));
+		call_attach_other(self);
+		left = fail_no_more();
+		ASSERT_LE(0, left);
+		ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
+		if (!left && info.num_devices == 1)
+			blocked = !can_copy(self, &self->edu);
+		ASSERT_EQ(0, call_attach_other(self));
+		ASSERT_EQ(0, call_attach(self));
+	}
+	EXPECT_TRUE(blocked);
+	EXPECT_TRUE(can_copy(self, &self->edu));
 }
 
-TEST_F_TIMEOUT(fail_nth, device_get_info, 60)
+/* ---- devices ---- */
+
+static int reopen(struct _test_data_fail_nth *self)
 {
-	struct step step = { .call = call_device_info, .undo = nothing };
-
-	run(_metadata, self, &step);
+	edu_close(&self->edu);
+	return edu_open(&self->edu);
 }
 
-/* VFIO and PCI have errnos of their own; but the next try must work. */
+static int call_bind(struct _test_data_fail_nth *self)
+{
+	return vfio_bind(self->edu.fd, self->iommu, &self->edu.dev_id);
+}
+
+static int call_bind_second(struct _test_data_fail_nth *self)
+{
+	return vfio_bind(self->second.fd, self->iommu, &self->second.dev_id);
+}
+
+static int close_device(struct _test_data_fail_nth *self)
+{
+	edu_close(&self->edu);
+	return 0;
+}
+
+static int close_second(struct _test_data_fail_nth *self)
+{
+	edu_close(&self->second);
+	return 0;
+}
+
+static int open_second(struct _test_data_fail_nth *self)
+{
+	return edu_open(&self->second);
+}
+
 TEST_F_TIMEOUT(fail_nth, bind, 60)
 {
-	struct state before, after;
-	bool hit = true;
-	int nth, rc;
+	struct step step = {
+		.call = call_bind,
+		.prepare = reopen,
+		.undo = close_device,
+		.errors = { -ENOMEM, -EBUSY },
+		.any_error = true,
+	};
+
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, bind_second_of_group, 60)
+{
+	struct step step = {
+		.call = call_bind_second,
+		.prepare = open_second,
+		.undo = close_second,
+		.errors = { -ENOMEM, -EBUSY },
+		.any_error = true,
+	};
+
+	if (use_group(self))
+		SKIP(return, "no two edu devices in one IOMMU group");
+	edu_close(&self->second);
+	run(_metadata, self, &step);
+}
+
+/*
+ * Closing a device asks for nothing that could be refused. Only what is ours is
+ * made to fail: the IOMMU core complains if its drivers need memory here.
+ */
+TEST_F_TIMEOUT(fail_nth, close_attached, 60)
+{
+	if (make_several(self))
+		SKIP(return, "no free huge page");
+	ASSERT_EQ(0, map_several(self));
+	ASSERT_EQ(0, call_attach(self));
+	ASSERT_EQ(0, fail_in_a_row(1, 1000));
+	edu_close(&self->edu);
+	EXPECT_EQ(1000, fail_no_more());
+}
+
+/* ---- devices of VFIO groups ---- */
+
+static int open_group(struct _test_data_fail_nth *self)
+{
+	char path[32];
 
 	edu_close(&self->edu);
-	ASSERT_EQ(0, state_read(self, &before));
-	for (nth = 1; hit && nth <= MAX_ALLOCATIONS; nth++) {
-		ASSERT_EQ(0, edu_open(&self->edu));
-		arm(self, nth);
-		rc = vfio_bind(self->edu.fd, self->iommu, &self->edu.dev_id);
-		hit = disarm(self);
-		if (!hit)
-			EXPECT_EQ(0, rc);
-		edu_close(&self->edu);
-		ASSERT_EQ(0, state_read(self, &after));
-		EXPECT_EQ(0, memcmp(&before, &after, sizeof(before))) {
-			TH_LOG("allocation %d", nth);
-		}
-	}
-	EXPECT_FALSE(hit);
-	EXPECT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	snprintf(path, sizeof(path), "/dev/vfio/%d", self->edu.group);
+	self->group = open(path, O_RDWR | O_CLOEXEC);
+	return self->group < 0 ? -errno : 0;
+}
+
+static int open_fresh(struct _test_data_fail_nth *self)
+{
+	self->fresh = iommu_open();
+	return self->fresh < 0 ? self->fresh : 0;
+}
+
+static int call_set_container(struct _test_data_fail_nth *self)
+{
+	return ioctl(self->group, VFIO_GROUP_SET_CONTAINER, &self->fresh) ?
+		       -errno : 0;
+}
+
+static int unset_container(struct _test_data_fail_nth *self)
+{
+	int rc = ioctl(self->group, VFIO_GROUP_UNSET_CONTAINER) ? -errno : 0;
+
+	close_fd(&self->fresh);
+	return rc;
+}
+
+static int prepare_container(struct _test_data_fail_nth *self)
+{
+	int rc = open_fresh(self);
+
+	return rc ? rc : call_set_container(self);
+}
+
+static int call_get_device_fd(struct _test_data_fail_nth *self)
+{
+	int fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.bdf);
+
+	if (fd < 0)
+		return -errno;
+	self->edu.fd = fd;
+	return 0;
+}
+
+static int close_group_device(struct _test_data_fail_nth *self)
+{
+	edu_close(&self->edu);
+	return unset_container(self);
+}
+
+TEST_F_TIMEOUT(fail_nth, group_set_container, 60)
+{
+	struct step step = {
+		.call = call_set_container,
+		.prepare = open_fresh,
+		.undo = unset_container,
+		.errors = { -ENOMEM },
+	};
+
+	if (open_group(self))
+		SKIP(return, "VFIO has no groups");
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, group_get_device, 60)
+{
+	struct step step = {
+		.call = call_get_device_fd,
+		.prepare = prepare_container,
+		.undo = close_group_device,
+		.errors = { -ENOMEM, -EBUSY, -EINVAL, -EOPNOTSUPP },
+		.any_error = true,
+	};
+
+	if (open_group(self))
+		SKIP(return, "VFIO has no groups");
+	run(_metadata, self, &step);
+}
+
+/* ---- in-kernel access ---- */
+
+static int open_access(struct _test_data_fail_nth *self)
+{
+	self->access = vfio_open(self->access_cdev[0]);
+	return self->access < 0 ? self->access : 0;
+}
+
+static int bind_access(struct _test_data_fail_nth *self)
+{
+	__u32 id;
+
+	return vfio_bind(self->access, self->iommu, &id);
+}
+
+static int close_access(struct _test_data_fail_nth *self)
+{
+	close_fd(&self->access);
+	return 0;
+}
+
+static int attach_access(struct _test_data_fail_nth *self)
+{
+	return vfio_attach(self->access, self->ioasid);
+}
+
+static int attach_access_other(struct _test_data_fail_nth *self)
+{
+	return vfio_attach(self->access, self->other);
+}
+
+static int detach_access(struct _test_data_fail_nth *self)
+{
+	return vfio_detach(self->access);
+}
+
+/* Memory that is in use stays pinned to the end of the attachment. */
+static int attach_access_again(struct _test_data_fail_nth *self)
+{
+	int rc = detach_access(self);
+
+	return rc ? rc : attach_access(self);
+}
+
+static int call_pin(struct _test_data_fail_nth *self)
+{
+	return access_pin(self->access, TEST_IOVA, 2 * PAGE, PIN_WRITE);
+}
+
+/* From one mapping into the next one, which may be pinned or not. */
+static int call_pin_two(struct _test_data_fail_nth *self)
+{
+	int rc = access_pin(self->access, TEST_IOVA, 16 * PAGE, PIN_WRITE);
+
+	if (rc && attach_access_again(self))
+		return -EIO;
+	return rc;
+}
+
+static int unpin_access(struct _test_data_fail_nth *self)
+{
+	int rc = access_unpin(self->access, TEST_IOVA, 2 * PAGE);
+
+	return rc ? rc : attach_access_again(self);
+}
+
+static int unpin_two(struct _test_data_fail_nth *self)
+{
+	int rc = access_unpin(self->access, TEST_IOVA, 16 * PAGE);
+
+	return rc ? rc : attach_access_again(self);
+}
+
+static int call_unpin(struct _test_data_fail_nth *self)
+{
+	return access_unpin(self->access, TEST_IOVA, 2 * PAGE);
+}
+
+static int call_access_read(struct _test_data_fail_nth *self)
+{
+	char bytes[16];
+
+	return access_read(self->access, TEST_IOVA, bytes, sizeof(bytes));
+}
+
+static int map_pinned(struct _test_data_fail_nth *self)
+{
+	int rc = call_map(self);
+
+	return rc ? rc : call_pin(self);
+}
+
+static int attach_pinned(struct _test_data_fail_nth *self)
+{
+	int rc = open_access(self);
+
+	if (!rc)
+		rc = bind_access(self);
+	if (!rc)
+		rc = attach_access(self);
+	return rc ? rc : call_pin(self);
+}
+
+TEST_F_TIMEOUT(fail_nth, access_bind, 60)
+{
+	struct step step = {
+		.call = bind_access,
+		.prepare = open_access,
+		.undo = close_access,
+		.errors = { -ENOMEM },
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, access_attach, 60)
+{
+	struct step step = { .call = attach_access, .undo = detach_access };
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, open_access(self));
+	ASSERT_EQ(0, bind_access(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, access_replace, 60)
+{
+	struct step step = {
+		.call = attach_access_other,
+		.prepare = call_pin,
+		.undo = attach_access,
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, open_access(self));
+	ASSERT_EQ(0, bind_access(self));
+	ASSERT_EQ(0, attach_access(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, access_pin, 60)
+{
+	struct step step = {
+		.call = call_pin,
+		.undo = unpin_access,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, open_access(self));
+	ASSERT_EQ(0, bind_access(self));
+	ASSERT_EQ(0, attach_access(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, access_pin_two_mappings, 60)
+{
+	struct step step = {
+		.call = call_pin_two,
+		.undo = unpin_two,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+				self->mem, TEST_IOVA, 8 * PAGE));
+	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+				self->mem + 8 * PAGE, TEST_IOVA + 8 * PAGE,
+				8 * PAGE));
+	ASSERT_EQ(0, open_access(self));
+	ASSERT_EQ(0, bind_access(self));
+	ASSERT_EQ(0, attach_access(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, access_unpin, 60)
+{
+	struct step step = {
+		.call = call_unpin,
+		.prepare = call_pin,
+		.undo = nothing,
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, open_access(self));
+	ASSERT_EQ(0, bind_access(self));
+	ASSERT_EQ(0, attach_access(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, access_rw, 60)
+{
+	struct step step = {
+		.call = call_access_read,
+		.undo = attach_access_again,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, open_access(self));
+	ASSERT_EQ(0, bind_access(self));
+	ASSERT_EQ(0, attach_access(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, access_unmap, 60)
+{
+	struct step step = {
+		.call = call_unmap_all,
+		.prepare = map_pinned,
+		.undo = nothing,
+		.errors = { -EINTR },
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, open_access(self));
+	ASSERT_EQ(0, bind_access(self));
+	ASSERT_EQ(0, attach_access(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, access_close, 60)
+{
+	struct step step = {
+		.call = close_access,
+		.prepare = attach_pinned,
+		.undo = nothing,
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, call_map(self));
+	run(_metadata, self, &step);
 }
 
 TEST_HARNESS_MAIN
