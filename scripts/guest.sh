@@ -22,6 +22,8 @@ test_devices=(
 	-device "edu,addr=5.0"
 	-device "edu,addr=6.0,multifunction=on" -device "edu,addr=6.1"
 	-device "edu,addr=7.0,multifunction=on" -device "pci-serial,addr=7.1"
+	-device "pcie-root-port,id=rp,addr=8.0,chassis=1"
+	-device "edu,bus=rp,addr=0.0,multifunction=on" -device "edu,bus=rp,addr=0.1"
 )
 
 # add_guest <name> <machine> <test programs>

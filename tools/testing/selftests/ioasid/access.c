@@ -923,6 +923,46 @@ TEST_F(access, unmap_refused)
 	EXPECT_EQ(0, access_num_pins(self->device));
 }
 
+/* An UNMAP that is killed while a device holds on has removed nothing. */
+TEST_F(access, unmap_killed)
+{
+	struct ioasid_access_stat stat = {};
+	int status, tries, rc;
+	pid_t pid;
+
+	ASSERT_EQ(0, map_pages(&self->window, 0, 2, READ_WRITE));
+	ASSERT_EQ(0, map_pages(&self->window, 2, 2, READ_WRITE));
+	ASSERT_EQ(0, access_pin(self->device, at(1), page_size, PIN_WRITE));
+	ASSERT_EQ(0, access_policy(self->device, IOASID_ACCESS_STUBBORN));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		unmap_pages(&self->window, 0, 4);
+		_exit(0);
+	}
+	for (tries = 0; !stat.num_kept && tries < 10000; tries++)
+		ASSERT_EQ(0, access_stat(self->device, &stat));
+	rc = access_pin(self->device, at(0), page_size, PIN_READ);
+	if (!rc)
+		ASSERT_EQ(0, access_unpin(self->device, at(0), page_size));
+	/* It waits for half a second; on a busy machine that may be over. */
+	if (!waitpid(pid, &status, WNOHANG)) {
+		/* Nobody may come to where the device is to go. */
+		EXPECT_EQ(-EINVAL, rc);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	}
+
+	EXPECT_EQ(-EEXIST, map_pages(&self->window, 0, 1, READ_WRITE));
+	EXPECT_EQ(-EEXIST, map_pages(&self->window, 2, 1, READ_WRITE));
+	EXPECT_EQ(0, access_poke(self->device, at(1), "poke", 4));
+	EXPECT_EQ(0, access_pin(self->device, at(0), 4 * page_size, PIN_READ));
+	EXPECT_EQ(0, access_unpin(self->device, at(0), 4 * page_size));
+	ASSERT_EQ(0, access_policy(self->device, IOASID_ACCESS_RELEASE));
+	EXPECT_EQ(0, unmap_pages(&self->window, 0, 4));
+}
+
 /* All devices are asked, and each can refuse. */
 TEST_F(access, unmap_two_devices)
 {

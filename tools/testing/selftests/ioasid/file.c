@@ -496,6 +496,22 @@ TEST_F(file, seal_while_mapped)
 	}
 }
 
+/* The seal that lets those go on who write already. */
+TEST_F(file, future_seal_while_mapped)
+{
+	ASSERT_EQ(0, map_fd(self, READ_WRITE, self->fd, 0, PAGE));
+	ASSERT_EQ(0, fcntl(self->fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
+	if (!variant->attached) {
+		EXPECT_EQ(-EPERM, vfio_attach(self->edu.fd, self->ioasid));
+		return;
+	}
+	ASSERT_EQ(0, device_writes(self, TEST_IOVA, 1));
+	ASSERT_EQ(0, device_reads(self, TEST_IOVA));
+	EXPECT_TRUE(has_pattern(self->result, COPY, 1));
+	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	EXPECT_EQ(-EPERM, vfio_attach(self->edu.fd, self->ioasid));
+}
+
 /* A detach ends the writing as an unmap does. */
 TEST_F(file, seal_after_detach)
 {

@@ -6,8 +6,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/vfio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -218,6 +222,43 @@ TEST_F(group, member_without_driver)
 	EXPECT_STREQ("vfio-pci", member->driver);
 }
 
+/* While a driver comes or goes, nobody can tell what it is. */
+TEST_F(group, member_changing)
+{
+	struct iommu_group_member members[MAX_MEMBERS], *member;
+	struct iommu_device_info info;
+	int status, tries;
+	__u32 flags = 0;
+	pid_t pid;
+
+	ASSERT_EQ(0, bind_both(self));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		/* This is for the parent to close. */
+		close(self->edu[1].fd);
+		_exit(file_write(VFIO_PCI "/unbind", self->edu[1].bdf) ? 1 : 0);
+	}
+	for (tries = 0; !(flags & IOMMU_GROUP_MEMBER_CHANGING) && tries < 5000;
+	     tries++) {
+		EXPECT_EQ(0, get_members(self, 0, members, &info));
+		member = find_member(members, info.num_members,
+				     self->edu[1].bdf);
+		flags = member ? member->flags : 0;
+		usleep(1000);
+	}
+	EXPECT_EQ(IOMMU_GROUP_MEMBER_BOUND | IOMMU_GROUP_MEMBER_CHANGING,
+		  flags);
+	edu_close(&self->edu[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, get_members(self, 0, members, &info));
+	member = find_member(members, info.num_members, self->edu[1].bdf);
+	ASSERT_EQ(0, file_write(VFIO_PCI "/bind", self->edu[1].bdf));
+	ASSERT_NE(NULL, member);
+	EXPECT_EQ(0, member->flags);
+}
+
 TEST_F(group, cookies_are_per_device)
 {
 	struct iommu_group_member members[MAX_MEMBERS];
@@ -362,6 +403,127 @@ TEST_F(group, close_one)
 	EXPECT_TRUE(can_copy(&self->edu[1], self->mem, 1));
 	edu_close(&self->edu[1]);
 	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
+}
+
+/* ---- devices that are reset together ---- */
+
+#define MAX_RESET	8
+
+union reset_info {
+	struct vfio_pci_hot_reset_info info;
+	char room[sizeof(struct vfio_pci_hot_reset_info) +
+		  MAX_RESET * sizeof(struct vfio_pci_dependent_device)];
+};
+
+FIXTURE(reset) {
+	struct counts counts;
+	struct edu edu[2];
+	union reset_info info;
+	int iommu;
+	__u32 ioasid;
+	char *mem;
+};
+
+static int reset_info(struct edu *edu, union reset_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->info.argsz = sizeof(*info);
+	return ioctl(edu->fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info) ?
+		       -errno : 0;
+}
+
+/* Two devices of one group on a bus that can be reset, the first one open. */
+static int find_resettable(struct _test_data_reset *self)
+{
+	struct edu all[EDU_MAX];
+	int i, num = edu_list(all, EDU_MAX);
+
+	for (i = 0; i + 1 < num; i++) {
+		if (all[i].group != all[i + 1].group ||
+		    edu_open_bind(&all[i], self->iommu))
+			continue;
+		if (!reset_info(&all[i], &self->info)) {
+			self->edu[0] = all[i];
+			self->edu[1] = all[i + 1];
+			return 0;
+		}
+		edu_close(&all[i]);
+	}
+	return -ENODEV;
+}
+
+FIXTURE_SETUP(reset)
+{
+	COUNTS_BEGIN(&self->counts);
+	self->edu[0].fd = -1;
+	self->edu[1].fd = -1;
+	self->iommu = iommu_open();
+	ASSERT_LE(0, self->iommu);
+	if (find_resettable(self))
+		SKIP(return, "no two edu devices on a bus that can be reset");
+	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
+	self->mem = mem_alloc(2 * PAGE);
+	ASSERT_NE(NULL, self->mem);
+	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+				self->mem, TEST_IOVA, 2 * PAGE));
+}
+
+FIXTURE_TEARDOWN(reset)
+{
+	edu_close(&self->edu[0]);
+	edu_close(&self->edu[1]);
+	close(self->iommu);
+	COUNTS_END(&self->counts);
+}
+
+/* The identifier that VFIO gives for a device, -1 if it does not name it. */
+static int reset_id(const union reset_info *info, const struct edu *edu)
+{
+	unsigned int i, bus, slot, function;
+
+	if (sscanf(edu->bdf, "%*x:%x:%x.%x", &bus, &slot, &function) != 3)
+		return -1;
+	for (i = 0; i < info->info.count && i < MAX_RESET; i++)
+		if (info->info.devices[i].bus == bus &&
+		    info->info.devices[i].devfn == (slot << 3 | function))
+			return info->info.devices[i].devid;
+	return -1;
+}
+
+/* VFIO asks whose the others are: bound here, in a group of ours, or not. */
+TEST_F(reset, whose_devices)
+{
+	__u32 owned = VFIO_PCI_HOT_RESET_FLAG_DEV_ID |
+		      VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
+
+	EXPECT_EQ(owned, self->info.info.flags);
+	EXPECT_EQ(2, self->info.info.count);
+	EXPECT_EQ(self->edu[0].dev_id, reset_id(&self->info, &self->edu[0]));
+	EXPECT_EQ(VFIO_PCI_DEVID_OWNED, reset_id(&self->info, &self->edu[1]));
+
+	ASSERT_EQ(0, edu_open_bind(&self->edu[1], self->iommu));
+	ASSERT_EQ(0, reset_info(&self->edu[0], &self->info));
+	EXPECT_EQ(owned, self->info.info.flags);
+	EXPECT_EQ(self->edu[1].dev_id, reset_id(&self->info, &self->edu[1]));
+}
+
+/* A reset is no detach. */
+TEST_F(reset, stays_attached)
+{
+	struct vfio_pci_hot_reset reset = { .argsz = sizeof(reset) };
+	struct iommu_ioasid_info info;
+
+	ASSERT_EQ(0, edu_open_bind(&self->edu[1], self->iommu));
+	ASSERT_EQ(0, vfio_attach(self->edu[0].fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->edu[1].fd, self->ioasid));
+	EXPECT_TRUE(can_copy(&self->edu[0], self->mem, 1));
+	ASSERT_EQ(0, ioctl(self->edu[0].fd, VFIO_DEVICE_PCI_HOT_RESET, &reset));
+	ASSERT_EQ(0, edu_take_over(&self->edu[0]));
+	ASSERT_EQ(0, edu_take_over(&self->edu[1]));
+	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
+	EXPECT_EQ(2, info.num_devices);
+	EXPECT_TRUE(can_copy(&self->edu[0], self->mem, 2));
+	EXPECT_TRUE(can_copy(&self->edu[1], self->mem, 3));
 }
 
 /* A group with a device that a kernel driver uses. */

@@ -4,13 +4,18 @@
  * closed in any order, calls that race with the end of what they work on. And
  * what can be seen of a context from outside.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -335,6 +340,282 @@ TEST_F(user, killed_in_map)
 		EXPECT_EQ(0, ioasid_unmap(self->user.iommu, self->user.ioasid,
 					  TEST_IOVA + (1 << 30), PAGE, NULL));
 	}
+	EXPECT_TRUE(user_can_copy(&self->user));
+}
+
+/* ---- calls that wait for memory ---- */
+
+#define LATE_PAGES	4
+#define LATE_IOVA	(TEST_IOVA + (1 << 30))
+
+/* Memory of the process that is not there before late_give(). */
+struct late {
+	int uffd;
+	char *mem;
+};
+
+static int late_open(struct late *late)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	late->mem = mem_alloc(LATE_PAGES * PAGE);
+	late->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	reg.range.start = (uintptr_t)late->mem;
+	reg.range.len = LATE_PAGES * PAGE;
+	if (!late->mem || late->uffd < 0 ||
+	    ioctl(late->uffd, UFFDIO_API, &api) ||
+	    ioctl(late->uffd, UFFDIO_REGISTER, &reg))
+		return -errno;
+	return 0;
+}
+
+/* Return: whether somebody has come to wait for the memory. */
+static bool late_wanted(struct late *late)
+{
+	struct pollfd pollfd = { .fd = late->uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	return poll(&pollfd, 1, 10000) == 1 &&
+	       read(late->uffd, &msg, sizeof(msg)) == sizeof(msg);
+}
+
+static int late_give(struct late *late)
+{
+	struct uffdio_zeropage zero = {
+		.range.start = (uintptr_t)late->mem,
+		.range.len = LATE_PAGES * PAGE,
+	};
+
+	return ioctl(late->uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
+}
+
+static void late_close(struct late *late)
+{
+	close(late->uffd);
+	munmap(late->mem, LATE_PAGES * PAGE);
+}
+
+/* A call in a thread of its own. */
+struct waiter {
+	struct user *user;
+	struct edu *edu;
+	struct late late;
+	pthread_t thread;
+	int rc;
+};
+
+static void *wait_in_map(void *arg)
+{
+	struct waiter *waiter = arg;
+
+	waiter->rc = ioasid_map(waiter->user->iommu, waiter->user->ioasid,
+				READ_WRITE, waiter->late.mem, LATE_IOVA,
+				LATE_PAGES * PAGE);
+	return NULL;
+}
+
+static void *wait_in_attach(void *arg)
+{
+	struct waiter *waiter = arg;
+
+	waiter->rc = vfio_attach(waiter->edu->fd, waiter->user->ioasid);
+	return NULL;
+}
+
+static void *wait_in_free(void *arg)
+{
+	struct waiter *waiter = arg;
+
+	waiter->rc = ioasid_free(waiter->user->iommu, waiter->user->ioasid);
+	return NULL;
+}
+
+/* Return: whether the IOASID cannot be found, because it is being freed. */
+static bool user_ioasid_hidden(struct user *user)
+{
+	struct iommu_ioasid_info info;
+	int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		if (ioasid_totals(user->iommu, user->ioasid, &info) == -ENOENT)
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
+/* A FREE waits for a MAP under way. If it is killed it has done nothing. */
+TEST_F(user, killed_in_free)
+{
+	struct waiter map = { .user = &self->user };
+	struct iommu_ioasid_info info;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, late_open(&map.late));
+	ASSERT_EQ(0, vfio_attach(self->user.edu.fd, self->user.ioasid));
+	ASSERT_EQ(0, pthread_create(&map.thread, NULL, wait_in_map, &map));
+	ASSERT_TRUE(late_wanted(&map.late));
+	ASSERT_EQ(0, vfio_detach(self->user.edu.fd));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		ioasid_free(self->user.iommu, self->user.ioasid);
+		_exit(0);
+	}
+	EXPECT_TRUE(user_ioasid_hidden(&self->user));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(0, ioasid_totals(self->user.iommu, self->user.ioasid, &info));
+
+	ASSERT_EQ(0, late_give(&map.late));
+	pthread_join(map.thread, NULL);
+	EXPECT_EQ(0, map.rc);
+	ASSERT_EQ(0, ioasid_totals(self->user.iommu, self->user.ioasid, &info));
+	EXPECT_EQ(1, info.num_mappings);
+	EXPECT_EQ(0, info.pinned_bytes);
+	EXPECT_EQ(0, ioasid_free(self->user.iommu, self->user.ioasid));
+	late_close(&map.late);
+}
+
+/* An attach under way wins over a FREE that came later. */
+TEST_F(user, free_during_attach)
+{
+	struct waiter attach = { .user = &self->user, .edu = &self->user.edu };
+	struct waiter free = { .user = &self->user };
+	struct iommu_ioasid_info info;
+
+	ASSERT_EQ(0, late_open(&attach.late));
+	ASSERT_EQ(0, ioasid_map(self->user.iommu, self->user.ioasid, READ_WRITE,
+				attach.late.mem, LATE_IOVA, LATE_PAGES * PAGE));
+	ASSERT_EQ(0, pthread_create(&attach.thread, NULL, wait_in_attach,
+				    &attach));
+	ASSERT_TRUE(late_wanted(&attach.late));
+	ASSERT_EQ(0, pthread_create(&free.thread, NULL, wait_in_free, &free));
+	EXPECT_TRUE(user_ioasid_hidden(&self->user));
+	/* There is nothing to be found, so nothing to free. */
+	EXPECT_EQ(-ENOENT, ioasid_free(self->user.iommu, self->user.ioasid));
+	ASSERT_EQ(0, late_give(&attach.late));
+	pthread_join(attach.thread, NULL);
+	pthread_join(free.thread, NULL);
+	EXPECT_EQ(0, attach.rc);
+	EXPECT_EQ(-EBUSY, free.rc);
+
+	ASSERT_EQ(0, ioasid_totals(self->user.iommu, self->user.ioasid, &info));
+	EXPECT_EQ(1, info.num_devices);
+	EXPECT_EQ(LATE_PAGES * PAGE, info.pinned_bytes);
+	ASSERT_EQ(0, vfio_detach(self->user.edu.fd));
+	EXPECT_EQ(0, ioasid_free(self->user.iommu, self->user.ioasid));
+	late_close(&attach.late);
+}
+
+/* Two that need the same memory: it is pinned, and paid for, once. */
+TEST_F(user, attach_during_attach)
+{
+	struct waiter one = { .user = &self->user, .edu = &self->user.edu };
+	struct waiter two = { .user = &self->user };
+	struct counts before, now;
+	struct edu edu[2];
+
+	if (edu_find_alone(edu, 2) < 2)
+		SKIP(return, "no second edu device in a group of its own");
+	ASSERT_EQ(0, edu_open_bind(&edu[1], self->user.iommu));
+	two.edu = &edu[1];
+	ASSERT_EQ(0, late_open(&one.late));
+	ASSERT_EQ(0, ioasid_map(self->user.iommu, self->user.ioasid, READ_WRITE,
+				one.late.mem, LATE_IOVA, LATE_PAGES * PAGE));
+	ASSERT_EQ(0, counts_read(&before));
+	ASSERT_EQ(0, pthread_create(&one.thread, NULL, wait_in_attach, &one));
+	ASSERT_TRUE(late_wanted(&one.late));
+	ASSERT_EQ(0, pthread_create(&two.thread, NULL, wait_in_attach, &two));
+	usleep(50000);
+	ASSERT_EQ(0, late_give(&one.late));
+	pthread_join(one.thread, NULL);
+	pthread_join(two.thread, NULL);
+	EXPECT_EQ(0, one.rc);
+	EXPECT_EQ(0, two.rc);
+	ASSERT_EQ(0, counts_read(&now));
+	EXPECT_EQ(LATE_PAGES, now.pins - before.pins);
+	EXPECT_EQ(LATE_PAGES * PAGE, now.locked - before.locked);
+
+	edu_close(&edu[1]);
+	ASSERT_EQ(0, counts_read(&now));
+	EXPECT_EQ(LATE_PAGES, now.pins - before.pins);
+	ASSERT_EQ(0, vfio_detach(self->user.edu.fd));
+	EXPECT_TRUE(counts_settle(&before, &now));
+	late_close(&one.late);
+}
+
+/*
+ * A process that is killed while @call waits for its memory. Return: 0, or what
+ * went wrong.
+ */
+static int kill_while(struct user *user, void *(*call)(void *arg), bool map)
+{
+	int pipes[2], status;
+	char byte = 0;
+	pid_t pid;
+
+	if (pipe(pipes))
+		return -errno;
+	pid = fork();
+	if (!pid) {
+		struct waiter waiter = { .user = user, .edu = &user->edu };
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (late_open(&waiter.late))
+			_exit(1);
+		if (map)
+			wait_in_map(&waiter);
+		pthread_create(&waiter.thread, NULL, call, &waiter);
+		byte = late_wanted(&waiter.late);
+		if (write(pipes[1], &byte, 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(pipes[1]);
+	if (read(pipes[0], &byte, 1) != 1)
+		byte = 0;
+	close(pipes[0]);
+	kill(pid, SIGKILL);
+	if (waitpid(pid, &status, 0) != pid)
+		return -ECHILD;
+	return byte ? 0 : -ETIMEDOUT;
+}
+
+TEST_F(user, killed_waiting_in_map)
+{
+	struct iommu_ioasid_info info;
+
+	ASSERT_EQ(0, user_map_attach(&self->user));
+	ASSERT_EQ(0, kill_while(&self->user, wait_in_map, false));
+	ASSERT_EQ(0, ioasid_totals(self->user.iommu, self->user.ioasid, &info));
+	EXPECT_EQ(1, info.num_mappings);
+	EXPECT_EQ(MEM_PAGES * PAGE, info.pinned_bytes);
+	EXPECT_EQ(0, ioasid_map(self->user.iommu, self->user.ioasid, READ_WRITE,
+				self->user.mem, LATE_IOVA, PAGE));
+	EXPECT_TRUE(user_can_copy(&self->user));
+}
+
+TEST_F(user, killed_waiting_in_attach)
+{
+	struct iommu_ioasid_info info;
+
+	ASSERT_EQ(0, kill_while(&self->user, wait_in_attach, true));
+	ASSERT_EQ(0, ioasid_totals(self->user.iommu, self->user.ioasid, &info));
+	EXPECT_EQ(1, info.num_mappings);
+	EXPECT_EQ(0, info.num_devices);
+	EXPECT_EQ(0, info.num_tables);
+	EXPECT_EQ(0, info.pinned_bytes);
+	/* The memory went with its process. */
+	EXPECT_EQ(-EFAULT, vfio_attach(self->user.edu.fd, self->user.ioasid));
+	ASSERT_EQ(0, ioasid_unmap_all(self->user.iommu, self->user.ioasid,
+				      NULL));
+	ASSERT_EQ(0, user_map_attach(&self->user));
 	EXPECT_TRUE(user_can_copy(&self->user));
 }
 

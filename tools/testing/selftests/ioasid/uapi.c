@@ -969,6 +969,45 @@ TEST_F(context, group_ioasid)
 	close(group);
 }
 
+/* A context that is full takes no device, and no in-kernel user. */
+TEST_F(device, max_objects)
+{
+	long limit = param_get("max_objects"), num;
+	int rc[2];
+
+	edu_close(&self->edu);
+	ASSERT_EQ(0, edu_open(&self->edu));
+	num = num_objects(self->iommu);
+	ASSERT_LT(0, num);
+	ASSERT_EQ(0, param_set("max_objects", num));
+	rc[0] = edu_bind(&self->edu, self->iommu);
+	ASSERT_EQ(0, param_set("max_objects", num + 1));
+	rc[1] = edu_bind(&self->edu, self->iommu);
+	ASSERT_EQ(0, param_set("max_objects", limit));
+	EXPECT_EQ(-ENOSPC, rc[0]);
+	EXPECT_EQ(0, rc[1]);
+	EXPECT_EQ(num + 1, num_objects(self->iommu));
+}
+
+TEST_F(device, attach_with_pasid)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach),
+		.flags = VFIO_DEVICE_ATTACH_PASID,
+		.pt_id = self->ioasid,
+		.pasid = 1,
+	};
+	struct iommu_device_info info = {};
+
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	if (info.pasid_bits)
+		SKIP(return, "the device has PASIDs");
+	EXPECT_EQ(-1, ioctl(self->edu.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+			    &attach));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
+}
+
 TEST_F(device, map_that_cannot_tell_leaves_nothing)
 {
 	struct iommu_map_dma *map = mem_alloc(PAGE);

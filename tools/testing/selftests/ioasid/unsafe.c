@@ -61,4 +61,27 @@ TEST_F(unsafe, allowed)
 	EXPECT_TRUE(info.caps & IOMMU_DEVICE_CAP_VIABLE);
 }
 
+/* Nor does its IOMMU make DMA snoop. */
+TEST_F(unsafe, no_snoop_control)
+{
+	struct iommu_device_info info = {};
+	__u32 automatic, enforce, off;
+
+	ASSERT_EQ(0, allow_unsafe("Y"));
+	ASSERT_EQ(0, edu_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	EXPECT_FALSE(info.caps & IOMMU_DEVICE_CAP_ENFORCE_SNOOP);
+	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_AUTO,
+				       &automatic));
+	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_ENFORCE,
+				       &enforce));
+	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_OFF, &off));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, enforce));
+	EXPECT_EQ(0, vfio_attach(self->edu.fd, off));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, enforce));
+	EXPECT_EQ(0, vfio_attach(self->edu.fd, automatic));
+	EXPECT_EQ(0, vfio_detach(self->edu.fd));
+	EXPECT_EQ(0, ioasid_free(self->iommu, enforce));
+}
+
 TEST_HARNESS_MAIN
