@@ -418,10 +418,10 @@ union reset_info {
 FIXTURE(reset) {
 	struct counts counts;
 	struct edu edu[2];
-	union reset_info info;
 	int iommu;
 	__u32 ioasid;
 	char *mem;
+	union reset_info info;
 };
 
 static int reset_info(struct edu *edu, union reset_info *info)
