@@ -516,7 +516,8 @@ TEST_F(reset, stays_attached)
 	ASSERT_EQ(0, edu_open_bind(&self->edu[1], self->iommu));
 	ASSERT_EQ(0, vfio_attach(self->edu[0].fd, self->ioasid));
 	ASSERT_EQ(0, vfio_attach(self->edu[1].fd, self->ioasid));
-	EXPECT_TRUE(can_copy(&self->edu[0], self->mem, 1));
+	if (!can_copy(&self->edu[0], self->mem, 1))
+		SKIP(return, "no DMA from behind a bridge");
 	ASSERT_EQ(0, ioctl(self->edu[0].fd, VFIO_DEVICE_PCI_HOT_RESET, &reset));
 	ASSERT_EQ(0, edu_take_over(&self->edu[0]));
 	ASSERT_EQ(0, edu_take_over(&self->edu[1]));
