@@ -111,7 +111,7 @@ start_guests()
 			) &
 		done
 		wait
-	) </dev/null &
+	) </dev/null 6<&- &
 	guest_runner=$!
 	set +m
 }
@@ -128,7 +128,7 @@ judge_guest()
 
 	logs=$run/$1
 	say "Guest $1: $(wc -w <<<"${guest_tests[$1]}") test programs on ${guest_machine[$1]}; its log is $logs/kernel.log"
-	exec 5< <(exec tail -c +1 -s 0.2 -f "$logs/said")
+	exec 5< <(exec tail -c +1 -s 0.2 -f --pid="$guest_runner" "$logs/said")
 	reader=$!
 	read_guest <&5
 	kill "$reader" 2>/dev/null || true
@@ -175,7 +175,8 @@ read_guest()
 			running="" ;;
 		version | build-id | made-from | device | kmemleak | lockdep | gcov | done)
 			echo "$word $rest" >>"$logs/facts" ;;
-		ended)	break ;;
+		ended)	echo "ended $rest" >>"$logs/facts"
+			break ;;
 		esac
 	done
 	if [ -n "$running" ]; then
@@ -206,9 +207,15 @@ same_builds()
 	done
 }
 
+same_checkout()
+{
+	[ "$(fact made-from | cut -d' ' -f1)" = "$("$repo/scripts/overlay" hash)" ] &&
+		[ "$(cat "$kernel/made-from")" = "$("$repo/scripts/overlay" hash drivers include)" ]
+}
+
 splats()
 {
-	grep -aE 'BUG: |WARNING: |UBSAN: |Oops|kernel BUG|Kernel panic|general protection|possible recursive|possible circular|inconsistent lock state|invalid wait context|suspicious RCU|bad unlock balance|held lock freed|lock held when returning|still held|still has locks|INFO: |refcount_t|ODEBUG|Bad page|Bad rss|sleeping function|scheduling while atomic|list_(add|del) corruption|usercopy:|unregister_netdevice|nobody cared|soft lockup|rcu: .*stall|suspected memory leaks' \
+	grep -aE 'BUG: |WARNING: |UBSAN: |Oops|kernel BUG|Kernel panic|general protection|possible recursive|possible circular|inconsistent lock state|invalid wait context|suspicious RCU|bad unlock balance|held lock freed|lock held when returning|still held|still has locks|INFO: |refcount_t|ODEBUG|Bad page|Bad rss|sleeping function|scheduling while atomic|list_(add|del) corruption|usercopy:|unregister_netdevice|nobody cared|soft lockup|rcu: .*stall|suspected memory leaks|leak detector disabled|Cannot allocate a kmemleak' \
 		"$logs/kernel.log"
 }
 
@@ -225,8 +232,10 @@ check_kernel()
 	echo "    # Linux $(fact version), build id $(fact "build-id vmlinux"), overlay $(fact made-from)"
 	judge "the guest ran to its end" "see $logs/kernel.log" \
 		grep -q '^done' "$logs/facts"
-	judge "it was made from this checkout" "the guest says $(fact made-from)" \
-		test "$(fact made-from | cut -d' ' -f1)" = "$("$repo/scripts/overlay" hash)"
+	judge "it ended by itself" "QEMU was ended, or failed; see $logs/trouble" \
+		test "$(fact ended)" = 0
+	judge "it was made from this checkout" "the guest says $(fact made-from), its kernel $(cat "$kernel/made-from")" \
+		same_checkout
 	judge "it ran the kernel that was built" "build ids differ, or modules did not load" \
 		same_builds
 	if kernel_has DEBUG_KMEMLEAK; then
@@ -262,12 +271,17 @@ test_names()
 		--eval='names: ; @echo $(notdir $(TEST_GEN_PROGS))' names
 }
 
+tests_made_from()
+{
+	echo "$("$repo/scripts/overlay" hash tools/testing/selftests include drivers/iommu/ioasid/test)-$(basename "$kernel")"
+}
+
 # Static programs, built afresh whenever one of their sources changed.
 build_tests()
 {
 	local made_from
 
-	made_from=$("$repo/scripts/overlay" hash tools/testing/selftests include drivers/iommu/ioasid/test)-$(basename "$kernel")
+	made_from=$(tests_made_from)
 	if [ "$(cat "$programs.made-from" 2>/dev/null)" != "$made_from" ]; then
 		say "Building the tests"
 		rm -rf "$programs" "$programs.made-from"
@@ -276,6 +290,8 @@ build_tests()
 			make -C "$repo/tools/testing/selftests/ioasid" -j"$(nproc)" \
 			KSRC="$tree" OUTPUT="$programs" KHDR_INCLUDES="-isystem $kernel/include" ||
 			die "the tests do not build; see $cache/log/tests"
+		[ "$made_from" = "$(tests_made_from)" ] ||
+			die "the files changed while the tests were built; run it again"
 		echo "$made_from" >"$programs.made-from"
 	fi
 }

@@ -84,7 +84,9 @@ seed_build()
 		sort -n | sed -n '$s/^[^ ]* //p')
 	if [ -n "$last" ]; then
 		say "Starting from $last"
-		cp -a "$last/." "$build/"
+		# Its presence says that all is there.
+		tar -C "$last" --exclude=./.config -cf - . | tar -C "$build" -xf -
+		cp -p "$last/.config" "$build/.config"
 	fi
 }
 

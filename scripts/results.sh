@@ -148,7 +148,7 @@ tap_group()
 	while IFS= read -r line; do
 		tap_line "${line%$'\r'}"
 	done
-	tap_complete
+	tap_complete all
 	end_group
 }
 
@@ -158,6 +158,7 @@ tap_complete()
 	if [ -n "$tap_plan" ] && [ "$tap_plan" -ne "$tap_results" ]; then
 		record fail "plan" "$tap_plan tests planned, $tap_results reported"
 	fi
+	if [ -n "${1:-}" ] && [ $group_lines -eq 0 ]; then record fail "results" "there are none"; fi
 }
 
 # Whether so much of a platform passed as was expected: check_minimum <platform>

@@ -425,10 +425,10 @@ enum iommu_map_dma_flags {
  *   dma_entry_limit allows, or has no room for ALLOC_IOVA.
  * - -EINVAL: the range is not inside one of the permitted ranges.
  * - -ENOMEM: more locked memory than RLIMIT_MEMLOCK, or no memory.
- * - -EFAULT: the memory is not accessible to the process as the flags ask, or
- *   it is memory that cannot be pinned, such as that of a device. -EPERM,
- *   -EINVAL: the file was sealed or has shrunk meanwhile. -EIO: what it holds
- *   cannot be read, for example from swap.
+ * - -EFAULT: the memory is not accessible to the process as the flags ask, it
+ *   cannot be read from swap, or it is memory that cannot be pinned, such as
+ *   that of a device. -EPERM,
+ *   -EINVAL: the file was sealed or has shrunk meanwhile.
  * - -EINTR: a fatal signal.
  *
  * The two conditions on @fd and @iova and those on the file have no
