@@ -101,7 +101,7 @@ check_kernel()
 		said "$logs" "@build-id $(grep "^$name " "$kernel/build-ids")" ||
 			die "the guest ran another $name than the one that was built; run make clean"
 	done
-	said "$logs" "@made-from $("$repo/scripts/overlay" hash)" ||
+	made_here "$(guest_says "$logs" | sed -n 's/^@made-from //p')" ||
 		die "the files changed while this ran; run it again"
 	if grep -qE 'BUG: |WARNING: |Oops|rcu: .*stall' "$logs/kernel.log"; then
 		die "the kernel complains; see $logs/kernel.log"

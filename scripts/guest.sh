@@ -209,7 +209,7 @@ same_builds()
 
 same_checkout()
 {
-	[ "$(fact made-from | cut -d' ' -f1)" = "$("$repo/scripts/overlay" hash)" ] &&
+	made_here "$(fact made-from)" &&
 		[ "$(cat "$kernel/made-from")" = "$("$repo/scripts/overlay" hash drivers include)" ]
 }
 

@@ -35,6 +35,12 @@ digest()
 	echo "${line:0:12}"
 }
 
+# made_here <what build-initramfs wrote>: whether it was from this checkout
+made_here()
+{
+	[ "${1%% *}" = "$("$repo/scripts/overlay" hash)" ]
+}
+
 # long <log> <what> <command>...
 # Runs something that takes its time: output to the log, a line now and then,
 # and the end of the log if it fails.  V=1 shows everything instead.
