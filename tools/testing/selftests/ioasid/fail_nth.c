@@ -1134,6 +1134,15 @@ static int attach_access(struct _test_data_fail_nth *self)
 	return vfio_attach(self->access, self->ioasid);
 }
 
+static int open_attached_access(struct _test_data_fail_nth *self)
+{
+	int rc = open_access(self);
+
+	if (!rc)
+		rc = bind_access(self);
+	return rc ? rc : attach_access(self);
+}
+
 static int attach_access_other(struct _test_data_fail_nth *self)
 {
 	return vfio_attach(self->access, self->other);
@@ -1247,9 +1256,7 @@ TEST_F_TIMEOUT(fail_nth, access_replace, 60)
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
-	ASSERT_EQ(0, open_access(self));
-	ASSERT_EQ(0, bind_access(self));
-	ASSERT_EQ(0, attach_access(self));
+	ASSERT_EQ(0, open_attached_access(self));
 	run(_metadata, self, &step);
 }
 
@@ -1264,9 +1271,7 @@ TEST_F_TIMEOUT(fail_nth, access_pin, 60)
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
-	ASSERT_EQ(0, open_access(self));
-	ASSERT_EQ(0, bind_access(self));
-	ASSERT_EQ(0, attach_access(self));
+	ASSERT_EQ(0, open_attached_access(self));
 	run(_metadata, self, &step);
 }
 
@@ -1285,9 +1290,7 @@ TEST_F_TIMEOUT(fail_nth, access_pin_two_mappings, 60)
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem + 8 * PAGE, TEST_IOVA + 8 * PAGE,
 				8 * PAGE));
-	ASSERT_EQ(0, open_access(self));
-	ASSERT_EQ(0, bind_access(self));
-	ASSERT_EQ(0, attach_access(self));
+	ASSERT_EQ(0, open_attached_access(self));
 	run(_metadata, self, &step);
 }
 
@@ -1302,9 +1305,7 @@ TEST_F_TIMEOUT(fail_nth, access_unpin, 60)
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
-	ASSERT_EQ(0, open_access(self));
-	ASSERT_EQ(0, bind_access(self));
-	ASSERT_EQ(0, attach_access(self));
+	ASSERT_EQ(0, open_attached_access(self));
 	run(_metadata, self, &step);
 }
 
@@ -1319,9 +1320,7 @@ TEST_F_TIMEOUT(fail_nth, access_rw, 60)
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
-	ASSERT_EQ(0, open_access(self));
-	ASSERT_EQ(0, bind_access(self));
-	ASSERT_EQ(0, attach_access(self));
+	ASSERT_EQ(0, open_attached_access(self));
 	run(_metadata, self, &step);
 }
 
@@ -1336,9 +1335,7 @@ TEST_F_TIMEOUT(fail_nth, access_unmap, 60)
 
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
-	ASSERT_EQ(0, open_access(self));
-	ASSERT_EQ(0, bind_access(self));
-	ASSERT_EQ(0, attach_access(self));
+	ASSERT_EQ(0, open_attached_access(self));
 	run(_metadata, self, &step);
 }
 
