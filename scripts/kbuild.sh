@@ -30,10 +30,10 @@ wanted_config()
 	local parts part
 
 	case ${flavour%-stock} in
-	demo)	parts=(base x86_64 demo ioasid) ;;
+	demo)	parts=(base x86_64 demo ioasid test) ;;
 	builtin) parts=(base x86_64 demo builtin ioasid) ;;
-	check)	parts=(base x86_64 debug ioasid kunit) ;;
-	coverage) parts=(base x86_64 coverage ioasid gcov kunit) ;;
+	check)	parts=(base x86_64 debug ioasid kunit test) ;;
+	coverage) parts=(base x86_64 coverage ioasid gcov kunit test) ;;
 	bench)	parts=(base x86_64 bench ioasid) ;;
 	matrix)	parts=(base "$arch" ioasid) ;;
 	*)	die "no flavour named $flavour; there are demo, builtin, check, coverage, bench and matrix, each also with -stock" ;;

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Always built in: a device that names its IOMMU.
+ *
+ * On real machines the firmware says which IOMMU a device is behind, and
+ * built-in code of the bus notes it before the device is added. The lock that
+ * this needs is not exported to modules.
+ */
+#include <linux/export.h>
+#include <linux/iommu.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+
+#include "../../iommu-priv.h"
+#include "test_iommu.h"
+
+/**
+ * ioasid_test_device_add - Add a platform device that is behind an IOMMU
+ * @pdev: From platform_device_alloc(); put by the caller if this fails
+ * @iommu_fwnode: fwnode of the IOMMU's own device
+ *
+ * Context: Process context.
+ *
+ * Return: 0 or a negative errno. Success does not tell whether the IOMMU has
+ * taken the device: that is so if it has an IOMMU group.
+ */
+int ioasid_test_device_add(struct platform_device *pdev,
+			   struct fwnode_handle *iommu_fwnode)
+{
+	struct device *dev = &pdev->dev;
+	int rc;
+
+	scoped_guard(mutex, &iommu_probe_device_lock)
+		rc = iommu_fwspec_init(dev, iommu_fwnode);
+	if (rc)
+		return rc;
+	rc = platform_device_add(pdev);
+	if (rc) {
+		guard(mutex)(&iommu_probe_device_lock);
+		if (dev->iommu)
+			dev_iommu_free(dev);
+	}
+	return rc;
+}
+EXPORT_SYMBOL_GPL(ioasid_test_device_add);
