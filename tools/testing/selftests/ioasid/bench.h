@@ -6,6 +6,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include "device_utils.h"
 #include "ioasid_utils.h"
 
 /* ---- memory ---- */
@@ -58,13 +59,13 @@ int memory_runs(const struct memory *memory, size_t part, __u64 *pages,
  * struct session - An address space and two devices, through one candidate
  * @iommu: Context: /dev/iommu, or the container
  * @space: Identifier of the address space, if the candidate has any
- * @edu: The devices; of VFIO groups, @group stands for them
+ * @dev: The devices; of VFIO groups, @group stands for them
  * @group: Open files of the devices' VFIO groups, or -1
  */
 struct session {
 	int iommu;
 	__u32 space;
-	struct edu edu[2];
+	struct dma_device dev[2];
 	int group[2];
 };
 

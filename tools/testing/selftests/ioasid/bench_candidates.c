@@ -15,10 +15,10 @@ static int session_devices(struct session *session)
 	session->iommu = -1;
 	session->group[0] = -1;
 	session->group[1] = -1;
-	if (edu_find_alone(session->edu, 2) < 2)
+	if (dev_find_alone(session->dev, 2) < 2)
 		return -ENODEV;
-	session->edu[0].fd = -1;
-	session->edu[1].fd = -1;
+	session->dev[0].fd = -1;
+	session->dev[1].fd = -1;
 	return 0;
 }
 
@@ -27,7 +27,7 @@ static void session_close(struct session *session)
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		edu_close(&session->edu[i]);
+		dev_close(&session->dev[i]);
 		if (session->group[i] >= 0)
 			close(session->group[i]);
 	}
@@ -53,7 +53,7 @@ static int type1_open(struct session *session)
 		rc = open_context(session, "/dev/vfio/vfio");
 	for (i = 0; i < 2 && !rc; i++) {
 		snprintf(path, sizeof(path), "/dev/vfio/%d",
-			 session->edu[i].group);
+			 session->dev[i].group);
 		session->group[i] = open(path, O_RDWR | O_CLOEXEC);
 		if (session->group[i] < 0)
 			rc = -errno;
@@ -115,22 +115,22 @@ static int bound_open(struct session *session)
 	if (!rc)
 		rc = open_context(session, "/dev/iommu");
 	for (i = 0; i < 2 && !rc; i++) {
-		rc = edu_open(&session->edu[i]);
+		rc = dev_open(&session->dev[i]);
 		if (!rc)
-			rc = vfio_bind(session->edu[i].fd, session->iommu,
-				       &session->edu[i].dev_id);
+			rc = vfio_bind(session->dev[i].fd, session->iommu,
+				       &session->dev[i].dev_id);
 	}
 	return rc;
 }
 
 static int bound_attach(struct session *session, int which)
 {
-	return vfio_attach(session->edu[which].fd, session->space);
+	return vfio_attach(session->dev[which].fd, session->space);
 }
 
 static int bound_detach(struct session *session, int which)
 {
-	return vfio_detach(session->edu[which].fd);
+	return vfio_detach(session->dev[which].fd);
 }
 
 /* ---- the ioctls of iommufd ---- */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "device_utils.h"
 #include "ioasid_utils.h"
 
 #define MEM_PAGES	16
@@ -19,8 +20,8 @@
 
 FIXTURE(dma) {
 	int iommu;
-	struct edu edu;
-	struct edu second;
+	struct dma_device dev;
+	struct dma_device second;
 	__u32 ioasid;
 	char *mem;
 	struct counts counts;
@@ -28,20 +29,20 @@ FIXTURE(dma) {
 
 FIXTURE_SETUP(dma)
 {
-	struct edu edus[2];
+	struct dma_device devs[2];
 	int num;
 
 	COUNTS_BEGIN(&self->counts);
-	num = edu_find_alone(edus, 2);
+	num = dev_find_alone(devs, 2);
 	if (num < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
-	self->edu = edus[0];
+		SKIP(return, "no DMA device in an IOMMU group of its own");
+	self->dev = devs[0];
 	self->second.fd = -1;
 	if (num > 1)
-		self->second = edus[1];
+		self->second = devs[1];
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	self->mem = mem_alloc(MEM_PAGES * PAGE);
 	ASSERT_NE(NULL, self->mem);
@@ -50,8 +51,8 @@ FIXTURE_SETUP(dma)
 
 FIXTURE_TEARDOWN(dma)
 {
-	edu_close(&self->edu);
-	edu_close(&self->second);
+	dev_close(&self->dev);
+	dev_close(&self->second);
 	if (self->iommu >= 0)
 		close(self->iommu);
 	COUNTS_END(&self->counts);
@@ -63,27 +64,27 @@ static int map_and_attach(struct _test_data_dma *self)
 	int rc = ioasid_map(self->iommu, self->ioasid, READ_WRITE, self->mem,
 			    TEST_IOVA, MEM_PAGES * PAGE);
 
-	return rc ? rc : vfio_attach(self->edu.fd, self->ioasid);
+	return rc ? rc : vfio_attach(self->dev.fd, self->ioasid);
 }
 
 /*
  * Whether the device can write to @iova, which shows @mem if anything, and
  * read it again. A page of @mem at a time.
  */
-static bool can_write(struct edu *edu, __u64 iova, char *mem)
+static bool can_write(struct dma_device *dev, __u64 iova, char *mem)
 {
 	memset(mem, 0x5a, COPY);
 	/* The device's buffer holds what it read last; it is not 0x5a. */
-	if (edu_dma(edu, iova, COPY, true))
+	if (dev_dma(dev, iova, COPY, true))
 		return false;
 	return !all_bytes(mem, COPY, 0x5a);
 }
 
 /* Puts a pattern into the device's buffer, from memory at @iova. */
-static int load(struct edu *edu, __u64 iova, char *mem, unsigned int seed)
+static int load(struct dma_device *dev, __u64 iova, char *mem, unsigned int seed)
 {
 	fill_pattern(mem, COPY, seed);
-	return edu_dma(edu, iova, COPY, false);
+	return dev_dma(dev, iova, COPY, false);
 }
 
 TEST_F(dma, both_ways)
@@ -92,7 +93,7 @@ TEST_F(dma, both_ways)
 
 	ASSERT_EQ(0, map_and_attach(self));
 	fill_pattern(self->mem, size, 1);
-	ASSERT_EQ(0, edu_dma_copy(&self->edu, TEST_IOVA, TEST_IOVA + 4 * PAGE,
+	ASSERT_EQ(0, dev_dma_copy(&self->dev, TEST_IOVA, TEST_IOVA + 4 * PAGE,
 				  size));
 	EXPECT_TRUE(has_pattern(self->mem, size, 1));
 	EXPECT_TRUE(has_pattern(self->mem + 4 * PAGE, size, 1));
@@ -105,7 +106,7 @@ TEST_F(dma, odd_addresses)
 {
 	ASSERT_EQ(0, map_and_attach(self));
 	fill_pattern(self->mem + PAGE - 101, 333, 1);
-	ASSERT_EQ(0, edu_dma_copy(&self->edu, TEST_IOVA + PAGE - 101,
+	ASSERT_EQ(0, dev_dma_copy(&self->dev, TEST_IOVA + PAGE - 101,
 				  TEST_IOVA + 5 * PAGE - 7, 333));
 	EXPECT_TRUE(has_pattern(self->mem + 5 * PAGE - 7, 333, 1));
 	EXPECT_EQ(0, self->mem[5 * PAGE - 8]);
@@ -115,15 +116,15 @@ TEST_F(dma, odd_addresses)
 /* One DMA over the border of two mappings, of memory that lies elsewhere. */
 TEST_F(dma, across_mappings)
 {
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem + 8 * PAGE, TEST_IOVA, PAGE));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem + 2 * PAGE, TEST_IOVA + PAGE, PAGE));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem, TEST_IOVA + 2 * PAGE, PAGE));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA + 2 * PAGE, self->mem, 1));
-	ASSERT_EQ(0, edu_dma(&self->edu, TEST_IOVA + PAGE - COPY / 2, COPY,
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA + 2 * PAGE, self->mem, 1));
+	ASSERT_EQ(0, dev_dma(&self->dev, TEST_IOVA + PAGE - COPY / 2, COPY,
 			     true));
 	EXPECT_EQ(0, memcmp(self->mem, self->mem + 9 * PAGE - COPY / 2,
 			    COPY / 2));
@@ -136,7 +137,7 @@ TEST_F(dma, scattered_memory)
 {
 	int i;
 
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	for (i = 0; i < MEM_PAGES; i++) {
 		memset(self->mem + i * PAGE, i + 1, PAGE);
 		ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
@@ -144,9 +145,9 @@ TEST_F(dma, scattered_memory)
 					(i * 5 % MEM_PAGES) * PAGE, PAGE));
 	}
 	for (i = 0; i < MEM_PAGES; i += 5) {
-		ASSERT_EQ(0, edu_dma(&self->edu, TEST_IOVA +
+		ASSERT_EQ(0, dev_dma(&self->dev, TEST_IOVA +
 				     (i * 5 % MEM_PAGES) * PAGE, COPY, false));
-		ASSERT_EQ(0, edu_dma(&self->edu, TEST_IOVA +
+		ASSERT_EQ(0, dev_dma(&self->dev, TEST_IOVA +
 				     (1 * 5 % MEM_PAGES) * PAGE, COPY, true));
 		EXPECT_TRUE(all_bytes(self->mem + PAGE, COPY, i + 1));
 	}
@@ -158,16 +159,16 @@ TEST_F(dma, outside_is_out_of_reach)
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem + 4 * PAGE, TEST_IOVA + 4 * PAGE,
 				2 * PAGE));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA + 4 * PAGE,
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA + 4 * PAGE,
 			  self->mem + 4 * PAGE, 1));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + 5 * PAGE,
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + 5 * PAGE,
 			      self->mem + 5 * PAGE));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA + 3 * PAGE,
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA + 3 * PAGE,
 			       self->mem + 3 * PAGE));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA + 6 * PAGE,
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA + 6 * PAGE,
 			       self->mem + 6 * PAGE));
-	EXPECT_FALSE(can_write(&self->edu, 0, self->mem));
+	EXPECT_FALSE(can_write(&self->dev, 0, self->mem));
 }
 
 TEST_F(dma, read_only)
@@ -176,11 +177,11 @@ TEST_F(dma, read_only)
 				TEST_IOVA, PAGE));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem + PAGE, TEST_IOVA + PAGE, PAGE));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 	EXPECT_TRUE(has_pattern(self->mem + PAGE, COPY, 1));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 }
 
 TEST_F(dma, write_only)
@@ -191,14 +192,14 @@ TEST_F(dma, write_only)
 				self->mem, TEST_IOVA, PAGE));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem + PAGE, TEST_IOVA + PAGE, PAGE));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE, 1));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE, 1));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
 	EXPECT_TRUE(has_pattern(self->mem, COPY, 1));
 
 	/* A secret is in it now, and must not come out. */
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 2));
-	ASSERT_EQ(0, edu_dma(&self->edu, TEST_IOVA + PAGE, COPY, true));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 2));
+	ASSERT_EQ(0, dev_dma(&self->dev, TEST_IOVA + PAGE, COPY, true));
 	EXPECT_FALSE(has_pattern(self->mem + PAGE, COPY, 2));
 }
 
@@ -217,7 +218,7 @@ TEST_F(dma, read_only_sees_later_writes)
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_ONLY, fresh,
 				TEST_IOVA + MEM_PAGES * PAGE, PAGE));
 	fill_pattern(fresh, COPY, 1);
-	ASSERT_EQ(0, edu_dma_copy(&self->edu, TEST_IOVA + MEM_PAGES * PAGE,
+	ASSERT_EQ(0, dev_dma_copy(&self->dev, TEST_IOVA + MEM_PAGES * PAGE,
 				  TEST_IOVA, COPY));
 	EXPECT_TRUE(has_pattern(self->mem, COPY, 1));
 }
@@ -226,29 +227,29 @@ TEST_F(dma, read_only_sees_later_writes)
 
 TEST_F(dma, unmap_ends_it)
 {
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem, TEST_IOVA, PAGE));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem + PAGE, TEST_IOVA + PAGE, PAGE));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
 	/* The IOMMU has the translation in its cache now. */
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 	ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, TEST_IOVA, PAGE,
 				  NULL));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 	/* Its neighbour is still there. */
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 
 	/* Other memory at the same address. */
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem + 2 * PAGE, TEST_IOVA, PAGE));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem + 2 * PAGE));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem + 2 * PAGE));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem + 2 * PAGE));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem + 2 * PAGE));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 }
 
 /* The device follows the pages that were pinned, not the address of them. */
@@ -257,19 +258,19 @@ TEST_F(dma, process_changes_its_memory)
 	char *other;
 
 	ASSERT_EQ(0, map_and_attach(self));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
 
 	/* New pages at the old place: the device still has the old ones. */
 	ASSERT_EQ(self->mem + PAGE,
 		  mmap(self->mem + PAGE, PAGE, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 
 	/* Moved pages are the same. */
 	other = mremap(self->mem + 2 * PAGE, PAGE, PAGE,
 		       MREMAP_MAYMOVE | MREMAP_FIXED, self->mem + PAGE);
 	ASSERT_EQ(self->mem + PAGE, other);
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + 2 * PAGE, other));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + 2 * PAGE, other));
 }
 
 /* A child that writes to shared pages gets copies; the device does not. */
@@ -279,7 +280,7 @@ TEST_F(dma, fork)
 	int status;
 
 	ASSERT_EQ(0, map_and_attach(self));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -287,11 +288,11 @@ TEST_F(dma, fork)
 		_exit(!all_bytes(self->mem + PAGE, PAGE, 0x33));
 	}
 	/* The parent writes, too, and must not be the one that is copied. */
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 	EXPECT_TRUE(has_pattern(self->mem + PAGE, COPY, 1));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 }
 
 #define KPF_DIRTY	0x10ULL
@@ -326,8 +327,8 @@ TEST_F(dma, written_memory_is_dirty)
 		SKIP(return, "the kernel does not show page flags");
 	EXPECT_EQ(0, flags & KPF_DIRTY);
 	ASSERT_EQ(0, map_and_attach(self));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE, 1));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE, 1));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
 	ASSERT_EQ(0, page_flags(self->mem, &flags));
 	EXPECT_EQ(KPF_DIRTY, flags & KPF_DIRTY);
@@ -347,8 +348,8 @@ TEST_F(dma, written_file_persists)
 	ASSERT_EQ(0, map_and_attach(self));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE, file,
 				TEST_IOVA + MEM_PAGES * PAGE, PAGE));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
-	ASSERT_EQ(0, edu_dma(&self->edu, TEST_IOVA + MEM_PAGES * PAGE, COPY,
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
+	ASSERT_EQ(0, dev_dma(&self->dev, TEST_IOVA + MEM_PAGES * PAGE, COPY,
 			     true));
 	ASSERT_EQ(0, munmap(file, PAGE));
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
@@ -363,13 +364,13 @@ TEST_F(dma, kernel_chooses_iova)
 	__u32 ioasid;
 
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 28, 0, &ioasid));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, ioasid));
 	ASSERT_EQ(0, ioasid_map_alloc(self->iommu, ioasid, READ_WRITE,
 				      self->mem, PAGE, &first));
 	ASSERT_EQ(0, ioasid_map_alloc(self->iommu, ioasid, READ_WRITE,
 				      self->mem + PAGE, PAGE, &second));
 	fill_pattern(self->mem, COPY, 1);
-	ASSERT_EQ(0, edu_dma_copy(&self->edu, first, second, COPY));
+	ASSERT_EQ(0, dev_dma_copy(&self->dev, first, second, COPY));
 	EXPECT_TRUE(has_pattern(self->mem + PAGE, COPY, 1));
 }
 
@@ -387,15 +388,15 @@ TEST_F(dma, huge_pages)
 				iova, HUGE_SIZE));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				mem + HUGE_SIZE, iova + HUGE_SIZE, HUGE_SIZE));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	ASSERT_EQ(0, load(&self->edu, iova + 5, mem + 5, 1));
-	EXPECT_TRUE(can_write(&self->edu, iova + 2 * HUGE_SIZE - COPY,
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	ASSERT_EQ(0, load(&self->dev, iova + 5, mem + 5, 1));
+	EXPECT_TRUE(can_write(&self->dev, iova + 2 * HUGE_SIZE - COPY,
 			      mem + 2 * HUGE_SIZE - COPY));
 	ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, iova + HUGE_SIZE,
 				  HUGE_SIZE, NULL));
-	EXPECT_FALSE(can_write(&self->edu, iova + 2 * HUGE_SIZE - COPY,
+	EXPECT_FALSE(can_write(&self->dev, iova + 2 * HUGE_SIZE - COPY,
 			       mem + 2 * HUGE_SIZE - COPY));
-	EXPECT_TRUE(can_write(&self->edu, iova + HUGE_SIZE - COPY,
+	EXPECT_TRUE(can_write(&self->dev, iova + HUGE_SIZE - COPY,
 			      mem + HUGE_SIZE - COPY));
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
 	munmap(mem, 2 * HUGE_SIZE);
@@ -408,37 +409,37 @@ TEST_F(dma, not_attached)
 {
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem, TEST_IOVA, PAGE));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
-	EXPECT_FALSE(can_write(&self->edu, (uintptr_t)self->mem & 0xffff000,
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
+	EXPECT_FALSE(can_write(&self->dev, (uintptr_t)self->mem & 0xffff000,
 			       self->mem));
 }
 
 TEST_F(dma, detach_ends_it)
 {
 	ASSERT_EQ(0, map_and_attach(self));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 	/* Once more is no error and changes nothing. */
-	EXPECT_EQ(0, vfio_detach(self->edu.fd));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	EXPECT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 
 	/* The mappings have waited for the device. */
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + 15 * PAGE,
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + 15 * PAGE,
 			      self->mem + 15 * PAGE));
 }
 
 TEST_F(dma, attach_again)
 {
 	ASSERT_EQ(0, map_and_attach(self));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
-	EXPECT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
 }
 
@@ -451,15 +452,15 @@ TEST_F(dma, replace)
 	/* The same address shows other memory there, and there is less. */
 	ASSERT_EQ(0, ioasid_map(self->iommu, other, READ_WRITE,
 				self->mem + 8 * PAGE, TEST_IOVA, PAGE));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, other));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem + 8 * PAGE));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, other));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem + 8 * PAGE));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 	/* The old one is free to go. */
 	EXPECT_EQ(-EBUSY, ioasid_free(self->iommu, other));
 	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem + 8 * PAGE));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem + 8 * PAGE));
 }
 
 TEST_F(dma, replace_fails)
@@ -470,11 +471,11 @@ TEST_F(dma, replace_fails)
 
 	ASSERT_NE(NULL, nothing);
 	ASSERT_EQ(0, map_and_attach(self));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &gone));
 	ASSERT_EQ(0, ioasid_free(self->iommu, gone));
-	EXPECT_EQ(-ENOENT, vfio_attach(self->edu.fd, gone));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
+	EXPECT_EQ(-ENOENT, vfio_attach(self->dev.fd, gone));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
 
 	/* Something is mapped where the device's interrupts are. */
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &conflict));
@@ -482,9 +483,9 @@ TEST_F(dma, replace_fails)
 				self->mem + PAGE, TEST_IOVA, PAGE));
 	ASSERT_EQ(0, ioasid_map(self->iommu, conflict, READ_WRITE,
 				self->mem + PAGE, MSI_FIRST, PAGE));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, conflict));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem + PAGE));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, conflict));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem + PAGE));
 	ASSERT_EQ(0, ioasid_totals(self->iommu, conflict, &info));
 	EXPECT_EQ(0, info.num_devices);
 	EXPECT_EQ(0, info.pinned_bytes);
@@ -495,14 +496,14 @@ TEST_F(dma, replace_fails)
 	ASSERT_EQ(0, ioasid_map(self->iommu, lost, READ_WRITE, nothing,
 				TEST_IOVA, PAGE));
 	ASSERT_EQ(0, munmap(nothing, PAGE));
-	EXPECT_EQ(-EFAULT, vfio_attach(self->edu.fd, lost));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
+	EXPECT_EQ(-EFAULT, vfio_attach(self->dev.fd, lost));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
 	EXPECT_EQ(0, ioasid_free(self->iommu, lost));
 
 	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
 	EXPECT_EQ(1, info.num_devices);
 	EXPECT_EQ(MEM_PAGES * PAGE, info.pinned_bytes);
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 }
 
 /* ---- two devices ---- */
@@ -513,10 +514,10 @@ TEST_F(dma, two_devices)
 	__u32 other;
 
 	if (!self->second.cdev[0])
-		SKIP(return, "no second edu device");
-	ASSERT_EQ(0, edu_open_bind(&self->second, self->iommu));
+		SKIP(return, "no second DMA device");
+	ASSERT_EQ(0, dev_open_bind(&self->second, self->iommu));
 	ASSERT_EQ(0, map_and_attach(self));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
 	EXPECT_FALSE(can_write(&self->second, TEST_IOVA, self->mem));
 	ASSERT_EQ(0, vfio_attach(self->second.fd, self->ioasid));
 	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
@@ -524,31 +525,31 @@ TEST_F(dma, two_devices)
 
 	/* From one to the other through the memory that both see. */
 	ASSERT_EQ(0, load(&self->second, TEST_IOVA, self->mem, 2));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA + PAGE, self->mem + PAGE));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
 	EXPECT_TRUE(has_pattern(self->mem + PAGE, COPY, 1));
 	EXPECT_TRUE(can_write(&self->second, TEST_IOVA + PAGE,
 			      self->mem + PAGE));
 	EXPECT_TRUE(has_pattern(self->mem + PAGE, COPY, 2));
 
 	/* One leaves, the other stays. */
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 	EXPECT_TRUE(can_write(&self->second, TEST_IOVA, self->mem));
 
 	/* Each in its own. */
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &other));
 	ASSERT_EQ(0, ioasid_map(self->iommu, other, READ_WRITE,
 				self->mem + 8 * PAGE, TEST_IOVA, PAGE));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, other));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem + 8 * PAGE));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, other));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem + 8 * PAGE));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 	EXPECT_TRUE(can_write(&self->second, TEST_IOVA, self->mem));
 
 	/* What is unmapped is gone for both. */
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 	EXPECT_FALSE(can_write(&self->second, TEST_IOVA, self->mem));
 }
 
@@ -556,12 +557,12 @@ TEST_F(dma, two_devices)
 TEST_F(dma, close_iommu_first)
 {
 	ASSERT_EQ(0, map_and_attach(self));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
 	close(self->iommu);
 	self->iommu = -1;
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
 	EXPECT_TRUE(has_pattern(self->mem, COPY, 1));
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 }
 
 /* What a device has left behind is nobody's: the next user starts at zero. */
@@ -571,13 +572,13 @@ TEST_F(dma, bind_again)
 
 	ASSERT_LE(0, other);
 	ASSERT_EQ(0, map_and_attach(self));
-	ASSERT_EQ(0, load(&self->edu, TEST_IOVA, self->mem, 1));
-	EXPECT_TRUE(can_write(&self->edu, TEST_IOVA, self->mem));
-	edu_close(&self->edu);
-	ASSERT_EQ(0, edu_open_bind(&self->edu, other));
-	EXPECT_FALSE(can_write(&self->edu, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, load(&self->dev, TEST_IOVA, self->mem, 1));
+	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
+	dev_close(&self->dev);
+	ASSERT_EQ(0, dev_open_bind(&self->dev, other));
+	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem));
 	/* Its address spaces are in the other context. */
-	EXPECT_EQ(-ENOENT, vfio_attach(self->edu.fd, self->ioasid));
+	EXPECT_EQ(-ENOENT, vfio_attach(self->dev.fd, self->ioasid));
 	close(other);
 }
 

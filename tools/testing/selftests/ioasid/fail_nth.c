@@ -19,6 +19,7 @@
 
 #include "kselftest_harness.h"
 #include "access_utils.h"
+#include "device_utils.h"
 #include "ioasid_utils.h"
 
 #define MEM_PAGES	24
@@ -32,8 +33,8 @@ FIXTURE(fail_nth) {
 	int group;
 	int access;
 	char access_cdev[2][64];
-	struct edu edu;
-	struct edu second;
+	struct dma_device dev;
+	struct dma_device second;
 	__u32 ioasid;
 	__u32 other;
 	__u64 iova;
@@ -106,17 +107,17 @@ FIXTURE_SETUP(fail_nth)
 	self->access = -1;
 	self->memfd = -1;
 	self->hugefd = -1;
-	self->edu.fd = -1;
+	self->dev.fd = -1;
 	self->second.fd = -1;
 	COUNTS_BEGIN(&self->counts);
-	if (edu_find_alone(&self->edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 	self->fail_nth = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
 	if (self->fail_nth < 0 || fault_setup())
 		SKIP(return, "the kernel has no fault injection");
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->other));
 	self->mem = mem_alloc(MEM_PAGES * PAGE);
@@ -136,8 +137,8 @@ static void close_fd(int *fd)
 
 FIXTURE_TEARDOWN(fail_nth)
 {
-	edu_close(&self->edu);
-	edu_close(&self->second);
+	dev_close(&self->dev);
+	dev_close(&self->second);
 	close_fd(&self->access);
 	close_fd(&self->group);
 	close_fd(&self->fresh);
@@ -369,12 +370,12 @@ static int call_device_info(struct _test_data_fail_nth *self)
 		.members = (uintptr_t)members,
 	};
 
-	return iommu_device_info(self->iommu, self->edu.dev_id, &info);
+	return iommu_device_info(self->iommu, self->dev.dev_id, &info);
 }
 
 static int call_cookie(struct _test_data_fail_nth *self)
 {
-	return iommu_device_cookie(self->iommu, self->edu.dev_id, 0);
+	return iommu_device_cookie(self->iommu, self->dev.dev_id, 0);
 }
 
 static int call_extension(struct _test_data_fail_nth *self)
@@ -423,7 +424,7 @@ TEST_F_TIMEOUT(fail_nth, ioasid_get_info, 60)
 		.errors = { -ENOMEM },
 	};
 
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	run(_metadata, self, &step);
 }
 
@@ -498,12 +499,12 @@ static int call_unmap_all(struct _test_data_fail_nth *self)
 
 static int call_attach(struct _test_data_fail_nth *self)
 {
-	return vfio_attach(self->edu.fd, self->ioasid);
+	return vfio_attach(self->dev.fd, self->ioasid);
 }
 
 static int call_detach(struct _test_data_fail_nth *self)
 {
-	return vfio_detach(self->edu.fd);
+	return vfio_detach(self->dev.fd);
 }
 
 static int make_huge_file(struct _test_data_fail_nth *self)
@@ -680,14 +681,14 @@ TEST_F_TIMEOUT(fail_nth, map_two_tables, 60)
 		.undo = call_unmap_all,
 		.errors = { -ENOMEM, -EINTR, -EFAULT },
 	};
-	struct edu edu[2];
+	struct dma_device dev[2];
 	struct iommu_ioasid_info info;
 	int space;
 
-	if (edu_find_alone(edu, 2) < 2)
-		SKIP(return, "no second edu device in a group of its own");
-	self->second = edu[1];
-	ASSERT_EQ(0, edu_open_bind(&self->second, self->iommu));
+	if (dev_find_alone(dev, 2) < 2)
+		SKIP(return, "no second DMA device in a group of its own");
+	self->second = dev[1];
+	ASSERT_EQ(0, dev_open_bind(&self->second, self->iommu));
 	ASSERT_EQ(0, call_attach(self));
 	/* The device gets one of its own if the first one is refused. */
 	for (space = 1; space < 8; space++) {
@@ -725,7 +726,7 @@ TEST_F_TIMEOUT(fail_nth, unmap, 60)
 
 static int call_attach_other(struct _test_data_fail_nth *self)
 {
-	return vfio_attach(self->edu.fd, self->other);
+	return vfio_attach(self->dev.fd, self->other);
 }
 
 static int call_attach_second(struct _test_data_fail_nth *self)
@@ -745,27 +746,27 @@ static int map_other(struct _test_data_fail_nth *self)
 }
 
 /* Whether the device still does what it was told. */
-static bool can_copy(struct _test_data_fail_nth *self, struct edu *edu)
+static bool can_copy(struct _test_data_fail_nth *self, struct dma_device *dev)
 {
 	fill_pattern(self->mem, 64, 1);
 	memset(self->mem + PAGE, 0, 64);
-	return !edu_dma_copy(edu, TEST_IOVA, TEST_IOVA + PAGE, 64) &&
+	return !dev_dma_copy(dev, TEST_IOVA, TEST_IOVA + PAGE, 64) &&
 	       has_pattern(self->mem + PAGE, 64, 1);
 }
 
 /* The two devices of one group in place of the one that is alone. */
 static int use_group(struct _test_data_fail_nth *self)
 {
-	struct edu pair[2];
+	struct dma_device pair[2];
 	int rc;
 
-	if (!edu_find_shared(pair))
+	if (!dev_find_shared(pair))
 		return -ENODEV;
-	edu_close(&self->edu);
-	self->edu = pair[0];
+	dev_close(&self->dev);
+	self->dev = pair[0];
 	self->second = pair[1];
-	rc = edu_open_bind(&self->edu, self->iommu);
-	return rc ? rc : edu_open_bind(&self->second, self->iommu);
+	rc = dev_open_bind(&self->dev, self->iommu);
+	return rc ? rc : dev_open_bind(&self->second, self->iommu);
 }
 
 TEST_F_TIMEOUT(fail_nth, attach, 60)
@@ -779,7 +780,7 @@ TEST_F_TIMEOUT(fail_nth, attach, 60)
 	ASSERT_EQ(0, call_map(self));
 	run(_metadata, self, &step);
 	ASSERT_EQ(0, call_attach(self));
-	EXPECT_TRUE(can_copy(self, &self->edu));
+	EXPECT_TRUE(can_copy(self, &self->dev));
 }
 
 TEST_F_TIMEOUT(fail_nth, attach_several_mappings, 60)
@@ -840,16 +841,16 @@ TEST_F_TIMEOUT(fail_nth, attach_to_table, 60)
 		.undo = call_detach_second,
 		.errors = { -ENOMEM, -EBUSY },
 	};
-	struct edu edu[2];
+	struct dma_device dev[2];
 
-	if (edu_find_alone(edu, 2) < 2)
-		SKIP(return, "no second edu device in a group of its own");
-	self->second = edu[1];
-	ASSERT_EQ(0, edu_open_bind(&self->second, self->iommu));
+	if (dev_find_alone(dev, 2) < 2)
+		SKIP(return, "no second DMA device in a group of its own");
+	self->second = dev[1];
+	ASSERT_EQ(0, dev_open_bind(&self->second, self->iommu));
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach(self));
 	run(_metadata, self, &step);
-	EXPECT_TRUE(can_copy(self, &self->edu));
+	EXPECT_TRUE(can_copy(self, &self->dev));
 }
 
 TEST_F_TIMEOUT(fail_nth, attach_second_of_group, 60)
@@ -861,7 +862,7 @@ TEST_F_TIMEOUT(fail_nth, attach_second_of_group, 60)
 	};
 
 	if (use_group(self))
-		SKIP(return, "no two edu devices in one IOMMU group");
+		SKIP(return, "no two DMA devices in one IOMMU group");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach(self));
 	run(_metadata, self, &step);
@@ -881,7 +882,7 @@ TEST_F_TIMEOUT(fail_nth, replace, 60)
 	ASSERT_EQ(0, call_attach(self));
 	ASSERT_EQ(0, map_other(self));
 	run(_metadata, self, &step);
-	EXPECT_TRUE(can_copy(self, &self->edu));
+	EXPECT_TRUE(can_copy(self, &self->dev));
 }
 
 TEST_F_TIMEOUT(fail_nth, replace_group, 60)
@@ -893,13 +894,13 @@ TEST_F_TIMEOUT(fail_nth, replace_group, 60)
 	};
 
 	if (use_group(self))
-		SKIP(return, "no two edu devices in one IOMMU group");
+		SKIP(return, "no two DMA devices in one IOMMU group");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach(self));
 	ASSERT_EQ(0, call_attach_second(self));
 	ASSERT_EQ(0, map_other(self));
 	run(_metadata, self, &step);
-	EXPECT_TRUE(can_copy(self, &self->edu));
+	EXPECT_TRUE(can_copy(self, &self->dev));
 	EXPECT_TRUE(can_copy(self, &self->second));
 }
 
@@ -937,25 +938,25 @@ TEST_F_TIMEOUT(fail_nth, replace_and_back, 60)
 		ASSERT_LE(0, left);
 		ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
 		if (!left && info.num_devices == 1)
-			blocked = !can_copy(self, &self->edu);
+			blocked = !can_copy(self, &self->dev);
 		ASSERT_EQ(0, call_attach_other(self));
 		ASSERT_EQ(0, call_attach(self));
 	}
 	EXPECT_TRUE(blocked);
-	EXPECT_TRUE(can_copy(self, &self->edu));
+	EXPECT_TRUE(can_copy(self, &self->dev));
 }
 
 /* ---- devices ---- */
 
 static int reopen(struct _test_data_fail_nth *self)
 {
-	edu_close(&self->edu);
-	return edu_open(&self->edu);
+	dev_close(&self->dev);
+	return dev_open(&self->dev);
 }
 
 static int call_bind(struct _test_data_fail_nth *self)
 {
-	return vfio_bind(self->edu.fd, self->iommu, &self->edu.dev_id);
+	return vfio_bind(self->dev.fd, self->iommu, &self->dev.dev_id);
 }
 
 static int call_bind_second(struct _test_data_fail_nth *self)
@@ -965,19 +966,19 @@ static int call_bind_second(struct _test_data_fail_nth *self)
 
 static int close_device(struct _test_data_fail_nth *self)
 {
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	return 0;
 }
 
 static int close_second(struct _test_data_fail_nth *self)
 {
-	edu_close(&self->second);
+	dev_close(&self->second);
 	return 0;
 }
 
 static int open_second(struct _test_data_fail_nth *self)
 {
-	return edu_open(&self->second);
+	return dev_open(&self->second);
 }
 
 TEST_F_TIMEOUT(fail_nth, bind, 60)
@@ -1004,8 +1005,8 @@ TEST_F_TIMEOUT(fail_nth, bind_second_of_group, 60)
 	};
 
 	if (use_group(self))
-		SKIP(return, "no two edu devices in one IOMMU group");
-	edu_close(&self->second);
+		SKIP(return, "no two DMA devices in one IOMMU group");
+	dev_close(&self->second);
 	run(_metadata, self, &step);
 }
 
@@ -1020,7 +1021,7 @@ TEST_F_TIMEOUT(fail_nth, close_attached, 60)
 	ASSERT_EQ(0, map_several(self));
 	ASSERT_EQ(0, call_attach(self));
 	ASSERT_EQ(0, fail_in_a_row(1, 1000));
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	EXPECT_EQ(1000, fail_no_more());
 }
 
@@ -1030,8 +1031,8 @@ static int open_group(struct _test_data_fail_nth *self)
 {
 	char path[32];
 
-	edu_close(&self->edu);
-	snprintf(path, sizeof(path), "/dev/vfio/%d", self->edu.group);
+	dev_close(&self->dev);
+	snprintf(path, sizeof(path), "/dev/vfio/%d", self->dev.group);
 	self->group = open(path, O_RDWR | O_CLOEXEC);
 	return self->group < 0 ? -errno : 0;
 }
@@ -1065,17 +1066,17 @@ static int prepare_container(struct _test_data_fail_nth *self)
 
 static int call_get_device_fd(struct _test_data_fail_nth *self)
 {
-	int fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.bdf);
+	int fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->dev.name);
 
 	if (fd < 0)
 		return -errno;
-	self->edu.fd = fd;
+	self->dev.fd = fd;
 	return 0;
 }
 
 static int close_group_device(struct _test_data_fail_nth *self)
 {
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	return unset_container(self);
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "device_utils.h"
 #include "ioasid_utils.h"
 
 #define FILE_PAGES	16
@@ -25,7 +26,7 @@
 
 FIXTURE(file) {
 	int iommu;
-	struct edu edu;
+	struct dma_device dev;
 	__u32 ioasid;
 	int fd;
 	size_t page;
@@ -81,8 +82,8 @@ FIXTURE_SETUP(file)
 	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 
 	COUNTS_BEGIN(&self->counts);
-	if (edu_find_alone(&self->edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 	if (variant->huge && !have_huge(2))
 		SKIP(return, "no two free huge pages");
 	if (variant->huge)
@@ -93,19 +94,19 @@ FIXTURE_SETUP(file)
 	ASSERT_EQ(0, ftruncate(self->fd, file_size(variant)));
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	self->result = mem_alloc(PAGE);
 	ASSERT_NE(NULL, self->result);
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->result, RESULT_IOVA, PAGE));
 	if (variant->attached)
-		ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+		ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 }
 
 FIXTURE_TEARDOWN(file)
 {
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	close(self->iommu);
 	if (self->fd >= 0)
 		close(self->fd);
@@ -123,7 +124,7 @@ static int map_fd(struct _test_data_file *self, __u32 flags, int fd,
 static int attach(struct _test_data_file *self,
 		  const struct _fixture_variant_file *variant)
 {
-	return variant->attached ? 0 : vfio_attach(self->edu.fd, self->ioasid);
+	return variant->attached ? 0 : vfio_attach(self->dev.fd, self->ioasid);
 }
 
 /* Shows the file to the process. */
@@ -138,7 +139,7 @@ static char *file_mmap(struct _test_data_file *self, size_t size, int prot)
 static int device_reads(struct _test_data_file *self, __u64 iova)
 {
 	memset(self->result, 0xcc, COPY);
-	return edu_dma_copy(&self->edu, iova, RESULT_IOVA, COPY);
+	return dev_dma_copy(&self->dev, iova, RESULT_IOVA, COPY);
 }
 
 /* Lets the device copy a pattern from the result page to @iova. */
@@ -146,7 +147,7 @@ static int device_writes(struct _test_data_file *self, __u64 iova,
 			 unsigned int seed)
 {
 	fill_pattern(self->result, COPY, seed);
-	return edu_dma_copy(&self->edu, RESULT_IOVA, iova, COPY);
+	return dev_dma_copy(&self->dev, RESULT_IOVA, iova, COPY);
 }
 
 /* ---- data ---- */
@@ -310,16 +311,16 @@ TEST_F(file, kernel_chooses_iova)
 	};
 	char *mem = file_mmap(self, self->page, PROT_READ | PROT_WRITE);
 
-	/* 28 bits are what edu has. */
+	/* 28 bits are what an edu has. */
 	ASSERT_NE(NULL, mem);
 	fill_pattern(mem, COPY, 1);
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 28, 0, &map.ioasid));
 	ASSERT_EQ(0, ioasid_map(self->iommu, map.ioasid, READ_WRITE,
 				self->result, RESULT_IOVA, PAGE));
 	ASSERT_EQ(0, iommu_call(self->iommu, IOMMU_MAP_DMA, &map));
 	ASSERT_GT(1U << 28, map.iova);
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, map.ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, map.ioasid));
 	ASSERT_EQ(0, device_reads(self, map.iova));
 	EXPECT_TRUE(has_pattern(self->result, COPY, 1));
 	munmap(mem, self->page);
@@ -338,10 +339,10 @@ TEST_F(file, truncated_while_mapped)
 	if (!variant->attached) {
 		/* Not pinned yet: the pages have gone, none come instead. */
 		ASSERT_EQ(0, ftruncate(self->fd, 0));
-		EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, self->ioasid));
+		EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, self->ioasid));
 		ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, TEST_IOVA,
 					  self->page, NULL));
-		EXPECT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+		EXPECT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 		return;
 	}
 	ASSERT_EQ(0, ftruncate(self->fd, 0));
@@ -489,10 +490,10 @@ TEST_F(file, seal_while_mapped)
 		EXPECT_EQ(0, fcntl(self->fd, F_ADD_SEALS, F_SEAL_WRITE));
 		EXPECT_EQ(-EPERM, map_fd(self, READ_WRITE, self->fd, 0, PAGE));
 	} else {
-		EXPECT_EQ(-EPERM, vfio_attach(self->edu.fd, self->ioasid));
+		EXPECT_EQ(-EPERM, vfio_attach(self->dev.fd, self->ioasid));
 		EXPECT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, TEST_IOVA,
 					  PAGE, NULL));
-		EXPECT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+		EXPECT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	}
 }
 
@@ -502,14 +503,14 @@ TEST_F(file, future_seal_while_mapped)
 	ASSERT_EQ(0, map_fd(self, READ_WRITE, self->fd, 0, PAGE));
 	ASSERT_EQ(0, fcntl(self->fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
 	if (!variant->attached) {
-		EXPECT_EQ(-EPERM, vfio_attach(self->edu.fd, self->ioasid));
+		EXPECT_EQ(-EPERM, vfio_attach(self->dev.fd, self->ioasid));
 		return;
 	}
 	ASSERT_EQ(0, device_writes(self, TEST_IOVA, 1));
 	ASSERT_EQ(0, device_reads(self, TEST_IOVA));
 	EXPECT_TRUE(has_pattern(self->result, COPY, 1));
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
-	EXPECT_EQ(-EPERM, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_EQ(-EPERM, vfio_attach(self->dev.fd, self->ioasid));
 }
 
 /* A detach ends the writing as an unmap does. */
@@ -519,12 +520,12 @@ TEST_F(file, seal_after_detach)
 	ASSERT_EQ(0, attach(self, variant));
 	EXPECT_EQ(-1, fcntl(self->fd, F_ADD_SEALS, F_SEAL_WRITE));
 	EXPECT_EQ(EBUSY, errno);
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	if (fcntl(self->fd, F_ADD_SEALS, F_SEAL_WRITE)) {
 		EXPECT_EQ(EBUSY, errno);
-		EXPECT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+		EXPECT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	} else {
-		EXPECT_EQ(-EPERM, vfio_attach(self->edu.fd, self->ioasid));
+		EXPECT_EQ(-EPERM, vfio_attach(self->dev.fd, self->ioasid));
 	}
 }
 
@@ -532,7 +533,7 @@ TEST_F(file, seal_after_detach)
 
 FIXTURE(other) {
 	int iommu;
-	struct edu edu;
+	struct dma_device dev;
 	__u32 ioasid;
 	char dir[32];
 	struct counts counts;
@@ -541,13 +542,13 @@ FIXTURE(other) {
 FIXTURE_SETUP(other)
 {
 	COUNTS_BEGIN(&self->counts);
-	if (edu_find_alone(&self->edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	snprintf(self->dir, sizeof(self->dir), "/tmp/ioasid.XXXXXX");
 	mkdir("/tmp", 01777);
 	ASSERT_NE(NULL, mkdtemp(self->dir));
@@ -555,7 +556,7 @@ FIXTURE_SETUP(other)
 
 FIXTURE_TEARDOWN(other)
 {
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	close(self->iommu);
 	umount2(self->dir, MNT_DETACH);
 	rmdir(self->dir);
@@ -599,7 +600,7 @@ TEST_F(other, not_memory)
 	fds[num++] = open("/proc/self/status", O_RDONLY);
 	fds[num++] = open(self->dir, O_RDONLY | O_DIRECTORY);
 	fds[num++] = dup(self->iommu);
-	fds[num++] = dup(self->edu.fd);
+	fds[num++] = dup(self->dev.fd);
 	for (i = 0; i < num; i++) {
 		EXPECT_LE(0, fds[i]) {
 			TH_LOG("file %d", i);
@@ -640,7 +641,7 @@ TEST_F(other, tmpfs)
 	ASSERT_EQ(COPY, pwrite(fd, data, COPY, 0));
 	ASSERT_EQ(0, ioasid_map_file(self->iommu, self->ioasid, READ_WRITE, fd,
 				     0, TEST_IOVA, 2 * PAGE));
-	ASSERT_EQ(0, edu_dma_copy(&self->edu, TEST_IOVA, TEST_IOVA + PAGE,
+	ASSERT_EQ(0, dev_dma_copy(&self->dev, TEST_IOVA, TEST_IOVA + PAGE,
 				  COPY));
 	ASSERT_EQ(COPY, pread(fd, data, COPY, PAGE));
 	EXPECT_TRUE(has_pattern(data, COPY, 1));
@@ -683,7 +684,7 @@ TEST_F(other, hugetlbfs)
 	memset(mem + HUGE_SIZE / 2, 0, COPY);
 	ASSERT_EQ(0, ioasid_map_file(self->iommu, self->ioasid, READ_WRITE, fd,
 				     0, TEST_IOVA, HUGE_SIZE));
-	ASSERT_EQ(0, edu_dma_copy(&self->edu, TEST_IOVA,
+	ASSERT_EQ(0, dev_dma_copy(&self->dev, TEST_IOVA,
 				  TEST_IOVA + HUGE_SIZE / 2, COPY));
 	EXPECT_TRUE(has_pattern(mem + HUGE_SIZE / 2, COPY, 1));
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));

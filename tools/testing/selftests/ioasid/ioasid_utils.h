@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tests of /dev/iommu share: calls that return a negative errno, the
- * edu devices of the guest and their DMA, and what the kernel counts.
+ * What the tests of /dev/iommu share: calls that return a negative errno, and
+ * what the kernel counts.
  */
 #ifndef IOASID_UTILS_H
 #define IOASID_UTILS_H
@@ -12,7 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/types.h>
 
 #define READ_ONLY	IOMMU_MAP_DMA_READ
 #define WRITE_ONLY	IOMMU_MAP_DMA_WRITE
@@ -58,48 +57,6 @@ int vfio_open(const char *cdev);
 int vfio_bind(int device, int iommu, __u32 *dev_id);
 int vfio_attach(int device, __u32 ioasid);
 int vfio_detach(int device);
-
-/* ---- edu devices that are bound to vfio-pci ---- */
-
-#define EDU_MAX		16
-/* QEMU before 8.2 ends itself if a copy touches the last byte of the buffer. */
-#define EDU_DMA_MAX	4088
-
-/**
- * struct edu - An edu device
- * @bdf: PCI address
- * @cdev: Its file in /dev/vfio/devices
- * @group: Number of its IOMMU group
- * @fd: Open file, or -1
- * @dev_id: Identifier in the context that it is bound to
- * @bar: Offset of BAR 0 in the file
- * @config: Offset of the configuration space in the file
- */
-struct edu {
-	char bdf[32];
-	char cdev[64];
-	int group;
-	int fd;
-	__u32 dev_id;
-	off_t bar;
-	off_t config;
-};
-
-int edu_list(struct edu *list, int max);
-int edu_find_alone(struct edu *list, int num);
-int edu_find_shared(struct edu pair[2]);
-int edu_find_mixed(struct edu *edu, char *bdf, size_t size);
-int edu_open(struct edu *edu);
-int edu_bind(struct edu *edu, int iommu);
-int edu_take_over(struct edu *edu);
-int edu_open_bind(struct edu *edu, int iommu);
-void edu_close(struct edu *edu);
-int edu_bar_mmap(struct edu *edu, size_t size, void **regs);
-
-int edu_dma_start(struct edu *edu, __u64 iova, size_t length, bool to_ram);
-int edu_dma_wait(struct edu *edu);
-int edu_dma(struct edu *edu, __u64 iova, size_t length, bool to_ram);
-int edu_dma_copy(struct edu *edu, __u64 from, __u64 to, size_t length);
 
 /* Whether the platform's IOMMU can refuse reads and still allow writes. */
 bool iommu_has_write_only(void);

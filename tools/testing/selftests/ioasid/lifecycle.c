@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "device_utils.h"
 #include "ioasid_utils.h"
 
 #define MEM_PAGES	16
@@ -33,7 +34,7 @@
 /* Everything that a user of a device has. */
 struct user {
 	int iommu;
-	struct edu edu;
+	struct dma_device dev;
 	__u32 ioasid;
 	char *mem;
 };
@@ -45,7 +46,7 @@ static int user_open(struct user *user)
 	user->iommu = iommu_open();
 	if (user->iommu < 0)
 		return user->iommu;
-	rc = edu_open_bind(&user->edu, user->iommu);
+	rc = dev_open_bind(&user->dev, user->iommu);
 	if (rc)
 		return rc;
 	rc = ioasid_alloc(user->iommu, &user->ioasid);
@@ -63,12 +64,12 @@ static int user_map_attach(struct user *user)
 	int rc = ioasid_map(user->iommu, user->ioasid, READ_WRITE, user->mem,
 			    TEST_IOVA, MEM_PAGES * PAGE);
 
-	return rc ? rc : vfio_attach(user->edu.fd, user->ioasid);
+	return rc ? rc : vfio_attach(user->dev.fd, user->ioasid);
 }
 
 static void user_close(struct user *user)
 {
-	edu_close(&user->edu);
+	dev_close(&user->dev);
 	if (user->iommu >= 0)
 		close(user->iommu);
 	user->iommu = -1;
@@ -82,7 +83,7 @@ static bool user_can_copy(struct user *user)
 {
 	fill_pattern(user->mem, COPY, 5);
 	memset(user->mem + PAGE, 0, COPY);
-	if (edu_dma_copy(&user->edu, TEST_IOVA, TEST_IOVA + PAGE, COPY))
+	if (dev_dma_copy(&user->dev, TEST_IOVA, TEST_IOVA + PAGE, COPY))
 		return false;
 	return has_pattern(user->mem + PAGE, COPY, 5);
 }
@@ -156,8 +157,8 @@ FIXTURE_SETUP(killed)
 {
 	COUNTS_BEGIN(&self->counts);
 	self->user.iommu = -1;
-	if (edu_find_alone(&self->user.edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->user.dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 }
 
 FIXTURE_TEARDOWN(killed)
@@ -190,8 +191,8 @@ static void loop_forever(struct user *user)
 	for (i = 0; i < 3; i++)
 		pthread_create(&thread, NULL, loop_thread, user);
 	for (;;) {
-		vfio_attach(user->edu.fd, user->ioasid);
-		vfio_detach(user->edu.fd);
+		vfio_attach(user->dev.fd, user->ioasid);
+		vfio_detach(user->dev.fd);
 	}
 }
 
@@ -202,9 +203,9 @@ static void victim(struct user *user, enum phase phase, int ready)
 	int rc = 0;
 
 	user->iommu = iommu_open();
-	rc |= edu_open(&user->edu);
+	rc |= dev_open(&user->dev);
 	if (phase >= PHASE_BOUND)
-		rc |= edu_bind(&user->edu, user->iommu);
+		rc |= dev_bind(&user->dev, user->iommu);
 	if (phase >= PHASE_ALLOCATED)
 		rc |= ioasid_alloc(user->iommu, &user->ioasid);
 	user->mem = mem_alloc(MEM_PAGES * PAGE);
@@ -217,19 +218,19 @@ static void victim(struct user *user, enum phase phase, int ready)
 		rc |= ioasid_map(user->iommu, user->ioasid, READ_WRITE, big,
 				 TEST_IOVA + (1 << 30), BIG_SIZE);
 	else if (phase >= PHASE_ATTACHED)
-		rc |= vfio_attach(user->edu.fd, user->ioasid);
+		rc |= vfio_attach(user->dev.fd, user->ioasid);
 	if (user->iommu < 0 || rc)
 		_exit(1);
 
 	if (phase == PHASE_DMA)
-		edu_dma_start(&user->edu, TEST_IOVA, COPY, true);
+		dev_dma_start(&user->dev, TEST_IOVA, COPY, true);
 	if (write(ready, "", 1) != 1)
 		_exit(2);
 	if (phase == PHASE_BIG_MAP)
 		ioasid_map(user->iommu, user->ioasid, READ_WRITE, big,
 			   TEST_IOVA + (1 << 30), BIG_SIZE);
 	else if (phase == PHASE_BIG_ATTACH)
-		vfio_attach(user->edu.fd, user->ioasid);
+		vfio_attach(user->dev.fd, user->ioasid);
 	else if (phase == PHASE_LOOP)
 		loop_forever(user);
 	for (;;)
@@ -281,8 +282,8 @@ FIXTURE_SETUP(user)
 {
 	COUNTS_BEGIN(&self->counts);
 	self->user.iommu = -1;
-	if (edu_find_alone(&self->user.edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->user.dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 	ASSERT_EQ(0, user_open(&self->user));
 }
 
@@ -399,7 +400,7 @@ static void late_close(struct late *late)
 /* A call in a thread of its own. */
 struct waiter {
 	struct user *user;
-	struct edu *edu;
+	struct dma_device *dev;
 	struct late late;
 	pthread_t thread;
 	int rc;
@@ -419,7 +420,7 @@ static void *wait_in_attach(void *arg)
 {
 	struct waiter *waiter = arg;
 
-	waiter->rc = vfio_attach(waiter->edu->fd, waiter->user->ioasid);
+	waiter->rc = vfio_attach(waiter->dev->fd, waiter->user->ioasid);
 	return NULL;
 }
 
@@ -454,10 +455,10 @@ TEST_F(user, killed_in_free)
 	pid_t pid;
 
 	ASSERT_EQ(0, late_open(&map.late));
-	ASSERT_EQ(0, vfio_attach(self->user.edu.fd, self->user.ioasid));
+	ASSERT_EQ(0, vfio_attach(self->user.dev.fd, self->user.ioasid));
 	ASSERT_EQ(0, pthread_create(&map.thread, NULL, wait_in_map, &map));
 	ASSERT_TRUE(late_wanted(&map.late));
-	ASSERT_EQ(0, vfio_detach(self->user.edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->user.dev.fd));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -484,7 +485,7 @@ TEST_F(user, killed_in_free)
 /* An attach under way wins over a FREE that came later. */
 TEST_F(user, free_during_attach)
 {
-	struct waiter attach = { .user = &self->user, .edu = &self->user.edu };
+	struct waiter attach = { .user = &self->user, .dev = &self->user.dev };
 	struct waiter free = { .user = &self->user };
 	struct iommu_ioasid_info info;
 
@@ -507,7 +508,7 @@ TEST_F(user, free_during_attach)
 	ASSERT_EQ(0, ioasid_totals(self->user.iommu, self->user.ioasid, &info));
 	EXPECT_EQ(1, info.num_devices);
 	EXPECT_EQ(LATE_PAGES * PAGE, info.pinned_bytes);
-	ASSERT_EQ(0, vfio_detach(self->user.edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->user.dev.fd));
 	EXPECT_EQ(0, ioasid_free(self->user.iommu, self->user.ioasid));
 	late_close(&attach.late);
 }
@@ -515,15 +516,15 @@ TEST_F(user, free_during_attach)
 /* Two that need the same memory: it is pinned, and paid for, once. */
 TEST_F(user, attach_during_attach)
 {
-	struct waiter one = { .user = &self->user, .edu = &self->user.edu };
+	struct waiter one = { .user = &self->user, .dev = &self->user.dev };
 	struct waiter two = { .user = &self->user };
 	struct counts before, now;
-	struct edu edu[2];
+	struct dma_device dev[2];
 
-	if (edu_find_alone(edu, 2) < 2)
-		SKIP(return, "no second edu device in a group of its own");
-	ASSERT_EQ(0, edu_open_bind(&edu[1], self->user.iommu));
-	two.edu = &edu[1];
+	if (dev_find_alone(dev, 2) < 2)
+		SKIP(return, "no second DMA device in a group of its own");
+	ASSERT_EQ(0, dev_open_bind(&dev[1], self->user.iommu));
+	two.dev = &dev[1];
 	ASSERT_EQ(0, late_open(&one.late));
 	ASSERT_EQ(0, ioasid_map(self->user.iommu, self->user.ioasid, READ_WRITE,
 				one.late.mem, LATE_IOVA, LATE_PAGES * PAGE));
@@ -541,10 +542,10 @@ TEST_F(user, attach_during_attach)
 	EXPECT_EQ(LATE_PAGES, now.pins - before.pins);
 	EXPECT_EQ(LATE_PAGES * PAGE, now.locked - before.locked);
 
-	edu_close(&edu[1]);
+	dev_close(&dev[1]);
 	ASSERT_EQ(0, counts_read(&now));
 	EXPECT_EQ(LATE_PAGES, now.pins - before.pins);
-	ASSERT_EQ(0, vfio_detach(self->user.edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->user.dev.fd));
 	EXPECT_TRUE(counts_settle(&before, &now));
 	late_close(&one.late);
 }
@@ -563,7 +564,7 @@ static int kill_while(struct user *user, void *(*call)(void *arg), bool map)
 		return -errno;
 	pid = fork();
 	if (!pid) {
-		struct waiter waiter = { .user = user, .edu = &user->edu };
+		struct waiter waiter = { .user = user, .dev = &user->dev };
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (late_open(&waiter.late))
@@ -612,7 +613,7 @@ TEST_F(user, killed_waiting_in_attach)
 	EXPECT_EQ(0, info.num_tables);
 	EXPECT_EQ(0, info.pinned_bytes);
 	/* The memory went with its process. */
-	EXPECT_EQ(-EFAULT, vfio_attach(self->user.edu.fd, self->user.ioasid));
+	EXPECT_EQ(-EFAULT, vfio_attach(self->user.dev.fd, self->user.ioasid));
 	ASSERT_EQ(0, ioasid_unmap_all(self->user.iommu, self->user.ioasid,
 				      NULL));
 	ASSERT_EQ(0, user_map_attach(&self->user));
@@ -645,8 +646,8 @@ TEST_F(user, open_twice)
 
 	ASSERT_LE(0, other);
 	/* A device is bound once. */
-	EXPECT_GT(0, vfio_bind(self->user.edu.fd, other, &dev_id));
-	EXPECT_GT(0, vfio_bind(self->user.edu.fd, self->user.iommu, &dev_id));
+	EXPECT_GT(0, vfio_bind(self->user.dev.fd, other, &dev_id));
+	EXPECT_GT(0, vfio_bind(self->user.dev.fd, self->user.iommu, &dev_id));
 	ASSERT_EQ(0, user_map_attach(&self->user));
 	close(other);
 	EXPECT_TRUE(user_can_copy(&self->user));
@@ -658,12 +659,12 @@ TEST_F(user, bind_to_something_else)
 	int null = open("/dev/null", O_RDWR);
 	__u32 dev_id;
 
-	edu_close(&self->user.edu);
-	ASSERT_EQ(0, edu_open(&self->user.edu));
-	EXPECT_GT(0, vfio_bind(self->user.edu.fd, null, &dev_id));
-	EXPECT_GT(0, vfio_bind(self->user.edu.fd, -1, &dev_id));
-	EXPECT_GT(0, vfio_bind(self->user.edu.fd, 1000, &dev_id));
-	EXPECT_EQ(0, edu_bind(&self->user.edu, self->user.iommu));
+	dev_close(&self->user.dev);
+	ASSERT_EQ(0, dev_open(&self->user.dev));
+	EXPECT_GT(0, vfio_bind(self->user.dev.fd, null, &dev_id));
+	EXPECT_GT(0, vfio_bind(self->user.dev.fd, -1, &dev_id));
+	EXPECT_GT(0, vfio_bind(self->user.dev.fd, 1000, &dev_id));
+	EXPECT_EQ(0, dev_bind(&self->user.dev, self->user.iommu));
 	close(null);
 }
 
@@ -681,7 +682,7 @@ TEST_F(user, close_iommu_first)
 	EXPECT_TRUE(user_can_copy(&self->user));
 	ASSERT_EQ(0, counts_read(&now));
 	EXPECT_EQ(MEM_PAGES, now.pins - self->counts.pins);
-	edu_close(&self->user.edu);
+	dev_close(&self->user.dev);
 	EXPECT_TRUE(counts_settle(&self->counts, &now));
 }
 
@@ -712,8 +713,8 @@ FIXTURE_SETUP(fresh)
 {
 	COUNTS_BEGIN(&self->counts);
 	self->user.iommu = -1;
-	if (edu_find_alone(&self->user.edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->user.dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 }
 
 FIXTURE_TEARDOWN(fresh)
@@ -739,7 +740,7 @@ TEST_F(fresh, files_passed_on)
 			_exit(1);
 		fill_pattern(user->mem, COPY, 9);
 		passed.iommu = user->iommu;
-		passed.device = user->edu.fd;
+		passed.device = user->dev.fd;
 		passed.ioasid = user->ioasid;
 		if (write(pipes[1], &passed, sizeof(passed)) < 0)
 			_exit(2);
@@ -751,8 +752,8 @@ TEST_F(fresh, files_passed_on)
 	close(pipes[0]);
 	user->iommu = get_fd(pid, passed.iommu);
 	ASSERT_LE(0, user->iommu);
-	user->edu.fd = get_fd(pid, passed.device);
-	ASSERT_LE(0, user->edu.fd);
+	user->dev.fd = get_fd(pid, passed.device);
+	ASSERT_LE(0, user->dev.fd);
 	user->ioasid = passed.ioasid;
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
@@ -767,8 +768,8 @@ TEST_F(fresh, files_passed_on)
 	ASSERT_EQ(0, ioasid_map(user->iommu, user->ioasid, READ_WRITE,
 				user->mem, TEST_IOVA + MEM_PAGES * PAGE,
 				PAGE));
-	ASSERT_EQ(0, edu_take_over(&user->edu));
-	ASSERT_EQ(0, edu_dma_copy(&user->edu, TEST_IOVA,
+	ASSERT_EQ(0, dev_take_over(&user->dev));
+	ASSERT_EQ(0, dev_dma_copy(&user->dev, TEST_IOVA,
 				  TEST_IOVA + MEM_PAGES * PAGE, COPY));
 	EXPECT_TRUE(has_pattern(user->mem, COPY, 9));
 	EXPECT_EQ(0, ioasid_unmap_all(user->iommu, user->ioasid, NULL));
@@ -819,7 +820,7 @@ static void *race_device_info(void *arg)
 {
 	struct race *race = arg;
 	struct iommu_group_member members[4];
-	__u32 dev_id = race->user->edu.dev_id;
+	__u32 dev_id = race->user->dev.dev_id;
 
 	while (race_on(race)) {
 		struct iommu_device_info info = {
@@ -848,16 +849,16 @@ TEST_F(user, unbind_against_get_info)
 	for (i = 0; i < 4; i++)
 		race_start(&race, race_device_info);
 	for (i = 0; i < 10; i++) {
-		__u32 id = self->user.edu.dev_id;
+		__u32 id = self->user.dev.dev_id;
 
 		usleep(50000);
 		start = seconds();
-		edu_close(&self->user.edu);
+		dev_close(&self->user.dev);
 		if (seconds() - start > longest)
 			longest = seconds() - start;
 		EXPECT_EQ(-ENOENT, iommu_device_cookie(self->user.iommu, id,
 						       1));
-		ASSERT_EQ(0, edu_open_bind(&self->user.edu, self->user.iommu));
+		ASSERT_EQ(0, dev_open_bind(&self->user.dev, self->user.iommu));
 	}
 	race_end(&race);
 	EXPECT_EQ(0, race.wrong) {
@@ -941,9 +942,9 @@ static void *race_attach(void *arg)
 		int rc;
 
 		if (!n)
-			rc = vfio_detach(race->user->edu.fd);
+			rc = vfio_detach(race->user->dev.fd);
 		else
-			rc = vfio_attach(race->user->edu.fd, n == 1 ?
+			rc = vfio_attach(race->user->dev.fd, n == 1 ?
 					 race->spare : race->user->ioasid);
 		if (rc)
 			race_wrong(race, rc, n ? "attach" : "detach");
@@ -1007,7 +1008,7 @@ TEST_F_TIMEOUT(user, everything_at_once, 60)
 	/* All of it is still in order. */
 	ASSERT_EQ(0, ioasid_unmap_all(self->user.iommu, self->user.ioasid,
 				      NULL));
-	ASSERT_EQ(0, vfio_detach(self->user.edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->user.dev.fd));
 	ASSERT_EQ(0, ioasid_totals(self->user.iommu, self->user.ioasid, &info));
 	EXPECT_EQ(0, info.num_mappings);
 	EXPECT_EQ(0, info.mapped_bytes);
@@ -1066,13 +1067,13 @@ static void *race_attach_spare(void *arg)
 	struct race *race = arg;
 
 	while (race_on(race)) {
-		int rc = vfio_attach(race->user->edu.fd,
+		int rc = vfio_attach(race->user->dev.fd,
 				     __atomic_load_n(&race->spare,
 						     __ATOMIC_RELAXED));
 
 		if (rc && rc != -ENOENT)
 			race_wrong(race, rc, "attach");
-		rc = vfio_detach(race->user->edu.fd);
+		rc = vfio_detach(race->user->dev.fd);
 		if (rc)
 			race_wrong(race, rc, "detach");
 	}
@@ -1108,7 +1109,7 @@ TEST_F(user, fdinfo)
 	__u32 second;
 
 	ASSERT_EQ(0, ioasid_alloc(user->iommu, &second));
-	ASSERT_EQ(0, iommu_device_cookie(user->iommu, user->edu.dev_id,
+	ASSERT_EQ(0, iommu_device_cookie(user->iommu, user->dev.dev_id,
 					 0xc00c1e));
 	ASSERT_EQ(0, user_map_attach(user));
 	ASSERT_EQ(0, ioasid_map(user->iommu, second, READ_WRITE, user->mem, 0,
@@ -1121,7 +1122,7 @@ TEST_F(user, fdinfo)
 		TH_LOG("%s", text);
 	}
 	snprintf(line, sizeof(line), "\ndevice:\t%u group %d cookie 0x%x %s\n",
-		 user->edu.dev_id, user->edu.group, 0xc00c1e, user->edu.bdf);
+		 user->dev.dev_id, user->dev.group, 0xc00c1e, user->dev.name);
 	EXPECT_NE(NULL, strstr(text, line)) {
 		TH_LOG("no line '%s'", line + 1);
 	}
@@ -1140,7 +1141,7 @@ TEST_F(user, fdinfo)
 	}
 
 	/* It follows what happens. */
-	edu_close(&user->edu);
+	dev_close(&user->dev);
 	ASSERT_EQ(0, ioasid_free(user->iommu, second));
 	ASSERT_LT(0, file_read(path, text, sizeof(text)));
 	EXPECT_NE(NULL, strstr(text, "\nioasid-objects:\t1\n"));
@@ -1164,8 +1165,8 @@ TEST_F(user, tracepoints)
 	EXPECT_EQ(-EEXIST, ioasid_map(user->iommu, user->ioasid, READ_WRITE,
 				      user->mem, TEST_IOVA, PAGE));
 	EXPECT_EQ(0, ioasid_unmap_all(user->iommu, user->ioasid, NULL));
-	EXPECT_EQ(-ENOENT, vfio_attach(user->edu.fd, NO_SUCH_ID));
-	EXPECT_EQ(0, vfio_detach(user->edu.fd));
+	EXPECT_EQ(-ENOENT, vfio_attach(user->dev.fd, NO_SUCH_ID));
+	EXPECT_EQ(0, vfio_detach(user->dev.fd));
 	ASSERT_EQ(0, file_write(TRACING "/events/ioasid/enable", "0"));
 	ASSERT_LT(0, file_read(TRACING "/trace", text, sizeof(text)));
 
@@ -1182,11 +1183,11 @@ TEST_F(user, tracepoints)
 	snprintf(line, sizeof(line), "unmapped=0x%lx", MEM_PAGES * PAGE);
 	EXPECT_NE(NULL, strstr(text, line));
 	snprintf(line, sizeof(line), "ioasid_attach: dev=%s pasid=0 ioasid=%u result=0",
-		 user->edu.bdf, user->ioasid);
+		 user->dev.name, user->ioasid);
 	EXPECT_NE(NULL, strstr(text, line));
 	snprintf(line, sizeof(line), "result=%d", -ENOENT);
 	EXPECT_NE(NULL, strstr(text, line));
-	snprintf(line, sizeof(line), "ioasid_detach: dev=%s", user->edu.bdf);
+	snprintf(line, sizeof(line), "ioasid_detach: dev=%s", user->dev.name);
 	EXPECT_NE(NULL, strstr(text, line));
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "device_utils.h"
 #include "ioasid_utils.h"
 
 #define MEM_PAGES 32
@@ -23,7 +24,7 @@
 
 FIXTURE(map) {
 	int iommu;
-	struct edu edu;
+	struct dma_device dev;
 	__u32 ioasid;
 	char *mem;
 	struct counts counts;
@@ -44,14 +45,14 @@ FIXTURE_VARIANT_ADD(map, attached) {
 FIXTURE_SETUP(map)
 {
 	COUNTS_BEGIN(&self->counts);
-	if (edu_find_alone(&self->edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	if (variant->attached)
-		ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+		ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	self->mem = mem_alloc(MEM_PAGES * PAGE);
 	ASSERT_NE(NULL, self->mem);
 	memset(self->mem, 0x11, MEM_PAGES * PAGE);
@@ -59,7 +60,7 @@ FIXTURE_SETUP(map)
 
 FIXTURE_TEARDOWN(map)
 {
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	close(self->iommu);
 	COUNTS_END(&self->counts);
 }
@@ -487,11 +488,11 @@ TEST_F(map, dma_entry_limit)
 	__u64 iova;
 
 	ASSERT_LT(0, limit);
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, param_set("dma_entry_limit", 3));
 	rc[0] = ioasid_alloc_attr(self->iommu, 32, 0, &ioasid);
 	if (variant->attached)
-		rc[0] |= vfio_attach(self->edu.fd, ioasid);
+		rc[0] |= vfio_attach(self->dev.fd, ioasid);
 	for (i = 0; i < 4; i++)
 		rc[i + 1] = ioasid_map(self->iommu, ioasid, READ_WRITE,
 				       self->mem, TEST_IOVA + i * PAGE, PAGE);
@@ -529,10 +530,10 @@ TEST_F(map, addr_width)
 	__u64 end = 1ULL << 32;
 	__u32 ioasid;
 
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 32, 0, &ioasid));
 	if (variant->attached)
-		ASSERT_EQ(0, vfio_attach(self->edu.fd, ioasid));
+		ASSERT_EQ(0, vfio_attach(self->dev.fd, ioasid));
 	EXPECT_EQ(0, ioasid_map(self->iommu, ioasid, READ_WRITE, self->mem,
 				end - PAGE, PAGE));
 	EXPECT_EQ(-EINVAL, ioasid_map(self->iommu, ioasid, READ_WRITE,
@@ -581,10 +582,10 @@ TEST_F(map, alloc_iova_no_room)
 	int rc = 0;
 
 	ASSERT_GE(ARRAY_SIZE(iovas), max);
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 18, 0, &ioasid));
 	if (variant->attached)
-		ASSERT_EQ(0, vfio_attach(self->edu.fd, ioasid));
+		ASSERT_EQ(0, vfio_attach(self->dev.fd, ioasid));
 	for (num = 0; num < max; num++) {
 		rc = ioasid_map_alloc(self->iommu, ioasid, READ_WRITE,
 				      self->mem, PAGE, &iovas[num]);
@@ -636,7 +637,7 @@ static int map_or_attach(struct _test_data_map *self,
 	rc = map_at(self, flags, src, length);
 	if (rc || variant->attached)
 		return rc;
-	rc = vfio_attach(self->edu.fd, self->ioasid);
+	rc = vfio_attach(self->dev.fd, self->ioasid);
 	if (!rc)
 		return 0;
 	unmap = ioasid_unmap_all(self->iommu, self->ioasid, NULL);
@@ -672,7 +673,7 @@ TEST_F(map, memory_not_accessible)
 	EXPECT_EQ(-EFAULT, map_or_attach(self, variant, READ_WRITE, mem, PAGE));
 	EXPECT_EQ(-EFAULT, map_or_attach(self, variant, WRITE_ONLY, mem, PAGE));
 	/* Registers of a device. */
-	ASSERT_EQ(0, edu_bar_mmap(&self->edu, PAGE, &regs));
+	ASSERT_EQ(0, dev_mmap(&self->dev, PAGE, &regs));
 	EXPECT_EQ(-EFAULT, map_or_attach(self, variant, READ_WRITE, regs,
 					 PAGE));
 	ASSERT_EQ(0, munmap(regs, PAGE));
@@ -713,7 +714,7 @@ TEST_F(map, memlock_limit)
 	EXPECT_CHARGED(9 * PAGE);
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
 	if (!variant->attached)
-		ASSERT_EQ(0, vfio_detach(self->edu.fd));
+		ASSERT_EQ(0, vfio_detach(self->dev.fd));
 
 	ASSERT_EQ(0, drop_ipc_lock());
 	EXPECT_EQ(-ENOMEM, map_or_attach(self, variant, READ_WRITE, self->mem,
@@ -741,18 +742,18 @@ TEST_F(map, memlock_limit)
 /* While no device is attached the limit is of no concern. */
 TEST_F(map, memlock_limit_at_attach)
 {
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, set_memlock(self->counts.locked + 8 * PAGE));
 	ASSERT_EQ(0, drop_ipc_lock());
 	ASSERT_EQ(0, do_map(self, TEST_IOVA, 6 * PAGE));
 	ASSERT_EQ(0, do_map(self, TEST_IOVA + 6 * PAGE, 6 * PAGE));
 	EXPECT_CHARGED(0);
-	EXPECT_EQ(-ENOMEM, vfio_attach(self->edu.fd, self->ioasid));
+	EXPECT_EQ(-ENOMEM, vfio_attach(self->dev.fd, self->ioasid));
 	/* The mapping that would have fitted is let go again. */
 	EXPECT_CHARGED(0);
 	EXPECT_MAPPINGS(2, 12 * PAGE);
 	ASSERT_EQ(0, do_unmap(self, TEST_IOVA, 6 * PAGE, NULL));
-	EXPECT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_CHARGED(6 * PAGE);
 }
 
@@ -819,7 +820,7 @@ TEST_F(map, transparent_huge_pages)
 
 FIXTURE(account) {
 	int iommu;
-	struct edu edu;
+	struct dma_device dev;
 	__u32 ioasid;
 	char *mem;
 	struct counts counts;
@@ -828,11 +829,11 @@ FIXTURE(account) {
 FIXTURE_SETUP(account)
 {
 	COUNTS_BEGIN(&self->counts);
-	if (edu_find_alone(&self->edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	self->mem = mem_alloc(MEM_PAGES * PAGE);
 	ASSERT_NE(NULL, self->mem);
@@ -841,7 +842,7 @@ FIXTURE_SETUP(account)
 
 FIXTURE_TEARDOWN(account)
 {
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	if (self->iommu >= 0)
 		close(self->iommu);
 	COUNTS_END(&self->counts);
@@ -861,14 +862,14 @@ TEST_F(account, every_step)
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA, 8 * PAGE));
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA + 16 * PAGE, 3 * PAGE));
 	EXPECT_CHARGED(0);
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_CHARGED(11 * PAGE);
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA + 32 * PAGE, 2 * PAGE));
 	EXPECT_CHARGED(13 * PAGE);
 	ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, TEST_IOVA,
 				  8 * PAGE, NULL));
 	EXPECT_CHARGED(5 * PAGE);
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	EXPECT_CHARGED(0);
 	EXPECT_MAPPINGS(2, 5 * PAGE);
 
@@ -877,18 +878,18 @@ TEST_F(account, every_step)
 	ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid,
 				  TEST_IOVA + 32 * PAGE, 2 * PAGE, NULL));
 	EXPECT_CHARGED(0);
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_CHARGED(4 * PAGE);
 
 	/* A move to another address space. */
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &second));
 	ASSERT_EQ(0, ioasid_map(self->iommu, second, READ_WRITE, self->mem,
 				TEST_IOVA, 16 * PAGE));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, second));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, second));
 	EXPECT_CHARGED(16 * PAGE);
 	ASSERT_EQ(0, ioasid_free(self->iommu, self->ioasid));
 	EXPECT_CHARGED(16 * PAGE);
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, ioasid_free(self->iommu, second));
 	EXPECT_CHARGED(0);
 }
@@ -896,8 +897,8 @@ TEST_F(account, every_step)
 TEST_F(account, free_while_mapped)
 {
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA, 8 * PAGE));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, ioasid_free(self->iommu, self->ioasid));
 	EXPECT_CHARGED(0);
 }
@@ -905,9 +906,9 @@ TEST_F(account, free_while_mapped)
 TEST_F(account, close_while_attached)
 {
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA, 8 * PAGE));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_CHARGED(8 * PAGE);
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	EXPECT_CHARGED(0);
 	EXPECT_MAPPINGS(1, 8 * PAGE);
 	close(self->iommu);
@@ -918,20 +919,20 @@ TEST_F(account, close_while_attached)
 /* Attaching twice pins once. */
 TEST_F(account, two_devices)
 {
-	struct edu edus[2];
+	struct dma_device devs[2];
 
-	if (edu_find_alone(edus, 2) < 2)
-		SKIP(return, "no second edu device");
-	ASSERT_EQ(0, edu_open_bind(&edus[1], self->iommu));
+	if (dev_find_alone(devs, 2) < 2)
+		SKIP(return, "no second DMA device");
+	ASSERT_EQ(0, dev_open_bind(&devs[1], self->iommu));
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA, 8 * PAGE));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	ASSERT_EQ(0, vfio_attach(edus[1].fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(devs[1].fd, self->ioasid));
 	EXPECT_CHARGED(8 * PAGE);
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	EXPECT_CHARGED(8 * PAGE);
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA + 8 * PAGE, PAGE));
 	EXPECT_CHARGED(9 * PAGE);
-	edu_close(&edus[1]);
+	dev_close(&devs[1]);
 	EXPECT_CHARGED(0);
 }
 
@@ -942,7 +943,7 @@ TEST_F(account, large)
 
 	/* Never touched before: pinning makes the pages. */
 	ASSERT_NE(NULL, mem);
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE, mem,
 				TEST_IOVA, size));
 	EXPECT_CHARGED(size);
@@ -958,14 +959,14 @@ TEST_F(account, large)
 TEST(no_device)
 {
 	char *mem = mem_alloc(PAGE);
-	struct edu edu;
+	struct dma_device dev;
 	__u64 unmapped = 1;
 	int iommu;
 	__u32 ioasid;
 
 	ASSERT_NE(NULL, mem);
-	if (edu_find_alone(&edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 	iommu = iommu_open();
 	ASSERT_LE(0, iommu);
 	ASSERT_EQ(0, ioasid_alloc(iommu, &ioasid));
@@ -988,13 +989,13 @@ TEST(no_device)
 	EXPECT_EQ(0, unmapped);
 
 	/* A binding is what counts, not an attachment; and only its context. */
-	ASSERT_EQ(0, edu_open(&edu));
+	ASSERT_EQ(0, dev_open(&dev));
 	EXPECT_EQ(-EPERM, ioasid_map(iommu, ioasid, READ_WRITE, mem, TEST_IOVA,
 				     PAGE));
-	ASSERT_EQ(0, edu_bind(&edu, iommu));
+	ASSERT_EQ(0, dev_bind(&dev, iommu));
 	EXPECT_EQ(0, ioasid_map(iommu, ioasid, READ_WRITE, mem, TEST_IOVA,
 				PAGE));
-	edu_close(&edu);
+	dev_close(&dev);
 	EXPECT_EQ(-EPERM, ioasid_map(iommu, ioasid, READ_WRITE, mem,
 				     TEST_IOVA + PAGE, PAGE));
 	EXPECT_EQ(0, ioasid_unmap_all(iommu, ioasid, &unmapped));
@@ -1036,7 +1037,7 @@ static int child_unmap_all(struct _test_data_account *self)
 
 TEST_F(account, child_exits)
 {
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA, 8 * PAGE));
 	ASSERT_EQ(0, in_child(child_exit, self));
 	EXPECT_CHARGED(8 * PAGE);
@@ -1046,7 +1047,7 @@ TEST_F(account, child_exits)
 /* The parent mapped and paid; the refund is the parent's, too. */
 TEST_F(account, child_unmaps)
 {
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA, 8 * PAGE));
 	EXPECT_CHARGED(8 * PAGE);
 	ASSERT_EQ(0, in_child(child_unmap_all, self));
@@ -1059,7 +1060,7 @@ TEST_F(account, child_maps_and_exits)
 {
 	struct counts now;
 
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	ASSERT_EQ(0, in_child(child_map, self));
 	EXPECT_MAPPINGS(1, 8 * PAGE);
 	ASSERT_EQ(0, counts_read(&now));
@@ -1075,16 +1076,16 @@ TEST_F(account, child_maps_and_is_gone)
 {
 	ASSERT_EQ(0, in_child(child_map, self));
 	EXPECT_MAPPINGS(1, 8 * PAGE);
-	EXPECT_EQ(-EFAULT, vfio_attach(self->edu.fd, self->ioasid));
+	EXPECT_EQ(-EFAULT, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_CHARGED(0);
 	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
-	EXPECT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 }
 
 static int child_attach(struct _test_data_account *self)
 {
-	return vfio_attach(self->edu.fd, self->ioasid);
+	return vfio_attach(self->dev.fd, self->ioasid);
 }
 
 /* Who attaches is not who mapped: memory and bill are still the mapper's. */
@@ -1136,7 +1137,7 @@ TEST_F(account, device_ranges)
 	unsigned int i;
 	FILE *f;
 
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id,
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id,
 				       &device));
 	ASSERT_GE(ARRAY_SIZE(ranges), device.num_ranges);
 	for (i = 0; i < device.num_ranges; i++) {
@@ -1154,7 +1155,7 @@ TEST_F(account, device_ranges)
 	/* The IOMMU core has a list of its own. */
 	snprintf(path, sizeof(path),
 		 "/sys/kernel/iommu_groups/%d/reserved_regions",
-		 self->edu.group);
+		 self->dev.group);
 	f = fopen(path, "r");
 	ASSERT_NE(NULL, f);
 	while (fscanf(f, "%llx %llx %31s", &first, &last, type) == 3) {
@@ -1166,7 +1167,7 @@ TEST_F(account, device_ranges)
 	fclose(f);
 
 	/* With this device alone the address space has the same. */
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	ASSERT_EQ(0, ioasid_info(self->iommu, self->ioasid, &info));
 	ASSERT_EQ(device.num_ranges, info.num_ranges);
 	EXPECT_EQ(0, memcmp(ranges, ioasid_ranges,
@@ -1182,7 +1183,7 @@ TEST_F(account, msi_window)
 	};
 	int rc;
 
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_EQ(-EINVAL, acc_map(self, MSI_FIRST, PAGE));
 	EXPECT_EQ(-EINVAL, acc_map(self, MSI_FIRST + 16 * PAGE, PAGE));
 	EXPECT_EQ(-EINVAL, acc_map(self, MSI_LAST - PAGE + 1, PAGE));
@@ -1195,7 +1196,7 @@ TEST_F(account, msi_window)
 	EXPECT_EQ(-EEXIST, acc_map(self, MSI_FIRST - PAGE, 2 * PAGE));
 
 	/* Without a device, too, the ranges and MAP_DMA are of one opinion. */
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, ioasid_info(self->iommu, self->ioasid, &info));
 	ASSERT_GE(ARRAY_SIZE(ranges), info.num_ranges);
 	rc = permitted(ranges, info.num_ranges, MSI_FIRST,
@@ -1210,28 +1211,28 @@ TEST_F(account, attach_conflicts)
 
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA, PAGE));
 	ASSERT_EQ(0, acc_map(self, MSI_FIRST - PAGE, 2 * PAGE));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, self->ioasid));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_CHARGED(0);
 	EXPECT_MAPPINGS(2, 3 * PAGE);
 	ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, MSI_FIRST - PAGE,
 				  2 * PAGE, NULL));
 
 	/* What the IOMMU does not reach. */
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id,
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id,
 				       &device));
 	if (device.addr_width < 64) {
 		ASSERT_EQ(0, acc_map(self, 1ULL << device.addr_width, PAGE));
-		EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, self->ioasid));
+		EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, self->ioasid));
 		EXPECT_CHARGED(0);
 		ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid,
 					  1ULL << device.addr_width, PAGE,
 					  NULL));
 		ASSERT_EQ(0, acc_map(self, 0 - PAGE, PAGE));
-		EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, self->ioasid));
+		EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, self->ioasid));
 		ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, 0 - PAGE,
 					  PAGE, NULL));
 	}
-	EXPECT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_CHARGED(PAGE);
 }
 
@@ -1241,7 +1242,7 @@ TEST_F(account, attach_too_wide)
 	struct iommu_device_info device = {};
 	__u32 fits, wide;
 
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id,
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id,
 				       &device));
 	if (device.addr_width >= 64)
 		SKIP(return, "the IOMMU reaches every address");
@@ -1249,9 +1250,9 @@ TEST_F(account, attach_too_wide)
 				       &fits));
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, device.addr_width + 1, 0,
 				       &wide));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, wide));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, wide));
 	EXPECT_EQ(0, ioasid_free(self->iommu, wide));
-	EXPECT_EQ(0, vfio_attach(self->edu.fd, fits));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, fits));
 }
 
 TEST_HARNESS_MAIN

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "device_utils.h"
 #include "ioasid_utils.h"
 
 /* What programs are compiled with can never change again. */
@@ -57,7 +58,7 @@ LAYOUT(_IO(';', 0xc9) == IOMMU_UNMAP_DMA);
 FIXTURE(command) {
 	int iommu;
 	int other;
-	struct edu edu;
+	struct dma_device dev;
 	__u32 ioasid;
 	void *mem;
 	__u64 iova;
@@ -137,13 +138,13 @@ FIXTURE_VARIANT_ADD(command, unmap_dma) {
 FIXTURE_SETUP(command)
 {
 	COUNTS_BEGIN(&self->counts);
-	if (edu_find_alone(&self->edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
 	self->other = iommu_open();
 	ASSERT_LE(0, self->other);
-	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	self->mem = mem_alloc(PAGE);
 	ASSERT_NE(NULL, self->mem);
@@ -152,7 +153,7 @@ FIXTURE_SETUP(command)
 
 FIXTURE_TEARDOWN(command)
 {
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	close(self->iommu);
 	close(self->other);
 	COUNTS_END(&self->counts);
@@ -184,10 +185,10 @@ static int prepare(struct _test_data_command *self,
 		buf->check.extension = IOMMU_EXT_MAP_TYPE1V2;
 		return 0;
 	case IOMMU_DEVICE_GET_INFO:
-		buf->device.dev_id = self->edu.dev_id;
+		buf->device.dev_id = self->dev.dev_id;
 		return 0;
 	case IOMMU_DEVICE_SET_COOKIE:
-		buf->cookie.dev_id = self->edu.dev_id;
+		buf->cookie.dev_id = self->dev.dev_id;
 		return 0;
 	case IOMMU_IOASID_ALLOC:
 		buf->alloc.type = IOMMU_IOASID_TYPE_KERNEL;
@@ -368,7 +369,7 @@ TEST_F(command, unknown_id)
 	__u32 ids[] = {
 		0, NO_ID, INT_MAX, 0x80000000U, UINT_MAX,
 		/* Known, but of the other kind. */
-		variant->id_is_device ? self->ioasid : self->edu.dev_id,
+		variant->id_is_device ? self->ioasid : self->dev.dev_id,
 	};
 	union command_buf buf, copy;
 	size_t i;
@@ -387,19 +388,19 @@ TEST_F(command, unknown_id)
 
 TEST_F(command, id_of_another_context)
 {
-	struct edu edus[2];
+	struct dma_device devs[2];
 	union command_buf buf;
 	__u32 id, i;
 
 	if (!variant->id)
 		return;
 	/* MAP_DMA looks for a device of its own context first. */
-	if (edu_find_alone(edus, 2) < 2)
-		SKIP(return, "no second edu device");
+	if (dev_find_alone(devs, 2) < 2)
+		SKIP(return, "no second DMA device");
 	/* The other context has used the first ids, but not for a device. */
 	for (i = 0; i < 4; i++)
 		ASSERT_EQ(0, ioasid_alloc(self->other, &id));
-	ASSERT_EQ(0, edu_open_bind(&edus[1], self->other));
+	ASSERT_EQ(0, dev_open_bind(&devs[1], self->other));
 
 	for (i = 0; i < 16; i++)
 		ASSERT_EQ(0, ioasid_alloc(self->iommu, &id));
@@ -408,7 +409,7 @@ TEST_F(command, id_of_another_context)
 		buf.word[variant->id / 4] = id;
 	EXPECT_EQ(-ENOENT, iommu_call(self->other, variant->command, &buf));
 	EXPECT_EQ(0, call(self, variant, &buf));
-	edu_close(&edus[1]);
+	dev_close(&devs[1]);
 }
 
 /* ---- what the command number says ---- */
@@ -744,7 +745,7 @@ TEST_F(context, contexts_are_apart)
 
 FIXTURE(device) {
 	int iommu;
-	struct edu edu;
+	struct dma_device dev;
 	__u32 ioasid;
 	struct counts counts;
 };
@@ -752,17 +753,17 @@ FIXTURE(device) {
 FIXTURE_SETUP(device)
 {
 	COUNTS_BEGIN(&self->counts);
-	if (edu_find_alone(&self->edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
+	if (dev_find_alone(&self->dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
+	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 }
 
 FIXTURE_TEARDOWN(device)
 {
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	close(self->iommu);
 	COUNTS_END(&self->counts);
 }
@@ -771,13 +772,13 @@ TEST_F(device, free_while_attached)
 {
 	struct iommu_ioasid_info info;
 
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_EQ(-EBUSY, ioasid_free(self->iommu, self->ioasid));
 	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
 	EXPECT_EQ(1, info.num_devices);
 	EXPECT_EQ(1, info.num_tables);
 
-	ASSERT_EQ(0, vfio_detach(self->edu.fd));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
 	EXPECT_EQ(0, info.num_devices);
 	EXPECT_EQ(0, info.num_tables);
@@ -790,21 +791,21 @@ TEST_F(device, attach_errors)
 
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &freed));
 	ASSERT_EQ(0, ioasid_free(self->iommu, freed));
-	EXPECT_EQ(-ENOENT, vfio_attach(self->edu.fd, 0));
-	EXPECT_EQ(-ENOENT, vfio_attach(self->edu.fd, NO_ID));
-	EXPECT_EQ(-ENOENT, vfio_attach(self->edu.fd, UINT_MAX));
-	EXPECT_EQ(-ENOENT, vfio_attach(self->edu.fd, freed));
+	EXPECT_EQ(-ENOENT, vfio_attach(self->dev.fd, 0));
+	EXPECT_EQ(-ENOENT, vfio_attach(self->dev.fd, NO_ID));
+	EXPECT_EQ(-ENOENT, vfio_attach(self->dev.fd, UINT_MAX));
+	EXPECT_EQ(-ENOENT, vfio_attach(self->dev.fd, freed));
 	/* A device is no address space. */
-	EXPECT_GT(0, vfio_attach(self->edu.fd, self->edu.dev_id));
-	EXPECT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
+	EXPECT_GT(0, vfio_attach(self->dev.fd, self->dev.dev_id));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 }
 
 TEST_F(device, info)
 {
 	struct iommu_device_info info = {};
 
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
-	EXPECT_EQ(self->edu.group, info.group_id);
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
+	EXPECT_EQ(self->dev.group, info.group_id);
 	EXPECT_EQ(0, info.cookie);
 	EXPECT_TRUE(info.caps & IOMMU_DEVICE_CAP_VIABLE);
 	EXPECT_EQ(0, info.caps & ~(__u64)(IOMMU_DEVICE_CAP_VIABLE |
@@ -825,7 +826,7 @@ TEST_F(device, info_arrays)
 	struct iommu_device_info info = {};
 	__u32 num_ranges, num_members;
 
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	num_ranges = info.num_ranges;
 	num_members = info.num_members;
 	ASSERT_GE(ARRAY_SIZE(ranges) - 1, num_ranges);
@@ -835,7 +836,7 @@ TEST_F(device, info_arrays)
 	memset(&info, 0, sizeof(info));
 	info.ranges = 8;
 	info.members = 8;
-	EXPECT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	EXPECT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	EXPECT_EQ(num_ranges, info.num_ranges);
 	EXPECT_EQ(num_members, info.num_members);
 
@@ -843,12 +844,12 @@ TEST_F(device, info_arrays)
 	info.num_ranges = 1;
 	info.ranges = 8;
 	EXPECT_EQ(-EFAULT,
-		  iommu_device_info(self->iommu, self->edu.dev_id, &info));
+		  iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	memset(&info, 0, sizeof(info));
 	info.num_members = 1;
 	info.members = 8;
 	EXPECT_EQ(-EFAULT,
-		  iommu_device_info(self->iommu, self->edu.dev_id, &info));
+		  iommu_device_info(self->iommu, self->dev.dev_id, &info));
 
 	/* One element: filled, and nothing behind it is touched. */
 	memset(&info, 0, sizeof(info));
@@ -858,7 +859,7 @@ TEST_F(device, info_arrays)
 	info.ranges = (uintptr_t)ranges;
 	info.num_members = 1;
 	info.members = (uintptr_t)members;
-	EXPECT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	EXPECT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	EXPECT_EQ(num_ranges, info.num_ranges);
 	EXPECT_EQ(num_members, info.num_members);
 	EXPECT_FALSE(all_bytes(ranges, sizeof(*ranges), 0xee));
@@ -874,7 +875,7 @@ TEST_F(device, info_arrays)
 	info.ranges = (uintptr_t)ranges;
 	info.num_members = ARRAY_SIZE(members);
 	info.members = (uintptr_t)members;
-	EXPECT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	EXPECT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	EXPECT_EQ(num_ranges, info.num_ranges);
 	EXPECT_EQ(num_members, info.num_members);
 	EXPECT_TRUE(all_bytes(&ranges[num_ranges], sizeof(*ranges), 0xee));
@@ -888,10 +889,10 @@ TEST_F(device, cookie)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(cookies); i++) {
-		EXPECT_EQ(0, iommu_device_cookie(self->iommu, self->edu.dev_id,
+		EXPECT_EQ(0, iommu_device_cookie(self->iommu, self->dev.dev_id,
 						 cookies[i]));
 		memset(&info, 0, sizeof(info));
-		ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id,
+		ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id,
 					       &info));
 		EXPECT_EQ(cookies[i], info.cookie);
 	}
@@ -901,18 +902,18 @@ TEST_F(device, cookie)
 TEST_F(device, unbind_forgets)
 {
 	struct iommu_device_info info = {};
-	__u32 old = self->edu.dev_id;
+	__u32 old = self->dev.dev_id;
 
 	ASSERT_EQ(0, iommu_device_cookie(self->iommu, old, 42));
-	ASSERT_EQ(0, vfio_attach(self->edu.fd, self->ioasid));
-	edu_close(&self->edu);
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	dev_close(&self->dev);
 	EXPECT_EQ(-ENOENT, iommu_device_info(self->iommu, old, &info));
 	EXPECT_EQ(-ENOENT, iommu_device_cookie(self->iommu, old, 43));
 	/* It was detached by the way. */
 	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
 
-	ASSERT_EQ(0, edu_open_bind(&self->edu, self->iommu));
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	EXPECT_EQ(0, info.cookie);
 }
 
@@ -923,7 +924,7 @@ TEST_F(device, snoop_policy)
 	__u32 automatic, enforce, off;
 	bool can;
 
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	can = info.caps & IOMMU_DEVICE_CAP_ENFORCE_SNOOP;
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_AUTO,
 				       &automatic));
@@ -931,12 +932,12 @@ TEST_F(device, snoop_policy)
 				       &enforce));
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_OFF, &off));
 
-	EXPECT_EQ(0, vfio_attach(self->edu.fd, automatic));
-	EXPECT_EQ(0, vfio_detach(self->edu.fd));
-	EXPECT_EQ(can ? 0 : -EINVAL, vfio_attach(self->edu.fd, enforce));
-	EXPECT_EQ(0, vfio_detach(self->edu.fd));
-	EXPECT_EQ(can ? -EOPNOTSUPP : 0, vfio_attach(self->edu.fd, off));
-	EXPECT_EQ(0, vfio_detach(self->edu.fd));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, automatic));
+	EXPECT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_EQ(can ? 0 : -EINVAL, vfio_attach(self->dev.fd, enforce));
+	EXPECT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_EQ(can ? -EOPNOTSUPP : 0, vfio_attach(self->dev.fd, off));
+	EXPECT_EQ(0, vfio_detach(self->dev.fd));
 	/* A device that was refused is not attached. */
 	EXPECT_EQ(0, ioasid_free(self->iommu, automatic));
 	EXPECT_EQ(0, ioasid_free(self->iommu, enforce));
@@ -948,13 +949,13 @@ TEST_F(context, group_ioasid)
 {
 	struct iommu_ioasid_info info;
 	char path[32];
-	struct edu edu;
+	struct dma_device dev;
 	__u64 value = 0;
 	int group;
 
-	if (edu_find_alone(&edu, 1) < 1)
-		SKIP(return, "no edu device in an IOMMU group of its own");
-	snprintf(path, sizeof(path), "/dev/vfio/%d", edu.group);
+	if (dev_find_alone(&dev, 1) < 1)
+		SKIP(return, "no DMA device in an IOMMU group of its own");
+	snprintf(path, sizeof(path), "/dev/vfio/%d", dev.group);
 	group = open(path, O_RDWR | O_CLOEXEC);
 	if (group < 0)
 		SKIP(return, "VFIO has no groups");
@@ -975,14 +976,14 @@ TEST_F(device, max_objects)
 	long limit = param_get("max_objects"), num;
 	int rc[2];
 
-	edu_close(&self->edu);
-	ASSERT_EQ(0, edu_open(&self->edu));
+	dev_close(&self->dev);
+	ASSERT_EQ(0, dev_open(&self->dev));
 	num = num_objects(self->iommu);
 	ASSERT_LT(0, num);
 	ASSERT_EQ(0, param_set("max_objects", num));
-	rc[0] = edu_bind(&self->edu, self->iommu);
+	rc[0] = dev_bind(&self->dev, self->iommu);
 	ASSERT_EQ(0, param_set("max_objects", num + 1));
-	rc[1] = edu_bind(&self->edu, self->iommu);
+	rc[1] = dev_bind(&self->dev, self->iommu);
 	ASSERT_EQ(0, param_set("max_objects", limit));
 	EXPECT_EQ(-ENOSPC, rc[0]);
 	EXPECT_EQ(0, rc[1]);
@@ -999,10 +1000,10 @@ TEST_F(device, attach_with_pasid)
 	};
 	struct iommu_device_info info = {};
 
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	if (info.pasid_bits)
 		SKIP(return, "the device has PASIDs");
-	EXPECT_EQ(-1, ioctl(self->edu.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+	EXPECT_EQ(-1, ioctl(self->dev.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
 			    &attach));
 	EXPECT_EQ(EOPNOTSUPP, errno);
 	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));

@@ -7,12 +7,13 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "device_utils.h"
 #include "ioasid_utils.h"
 
 #define PARAMETER "/sys/module/iommufd/parameters/allow_unsafe_interrupts"
 
 FIXTURE(unsafe) {
-	struct edu edu;
+	struct dma_device dev;
 	int iommu;
 };
 
@@ -32,22 +33,22 @@ FIXTURE_SETUP(unsafe)
 {
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_LT(0, edu_find_alone(&self->edu, 1));
-	self->edu.fd = -1;
+	ASSERT_LT(0, dev_find_alone(&self->dev, 1));
+	self->dev.fd = -1;
 	ASSERT_EQ(0, allow_unsafe("N"));
-	ASSERT_EQ(0, edu_open(&self->edu));
+	ASSERT_EQ(0, dev_open(&self->dev));
 }
 
 FIXTURE_TEARDOWN(unsafe)
 {
-	edu_close(&self->edu);
+	dev_close(&self->dev);
 	close(self->iommu);
 	EXPECT_EQ(0, allow_unsafe("N"));
 }
 
 TEST_F(unsafe, refused)
 {
-	EXPECT_EQ(-EPERM, edu_bind(&self->edu, self->iommu));
+	EXPECT_EQ(-EPERM, dev_bind(&self->dev, self->iommu));
 }
 
 TEST_F(unsafe, allowed)
@@ -55,8 +56,8 @@ TEST_F(unsafe, allowed)
 	struct iommu_device_info info = {};
 
 	ASSERT_EQ(0, allow_unsafe("Y"));
-	ASSERT_EQ(0, edu_bind(&self->edu, self->iommu));
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	ASSERT_EQ(0, dev_bind(&self->dev, self->iommu));
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	EXPECT_FALSE(info.caps & IOMMU_DEVICE_CAP_ISOLATED_MSI);
 	EXPECT_TRUE(info.caps & IOMMU_DEVICE_CAP_VIABLE);
 }
@@ -68,19 +69,19 @@ TEST_F(unsafe, no_snoop_control)
 	__u32 automatic, enforce, off;
 
 	ASSERT_EQ(0, allow_unsafe("Y"));
-	ASSERT_EQ(0, edu_bind(&self->edu, self->iommu));
-	ASSERT_EQ(0, iommu_device_info(self->iommu, self->edu.dev_id, &info));
+	ASSERT_EQ(0, dev_bind(&self->dev, self->iommu));
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	EXPECT_FALSE(info.caps & IOMMU_DEVICE_CAP_ENFORCE_SNOOP);
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_AUTO,
 				       &automatic));
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_ENFORCE,
 				       &enforce));
 	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_OFF, &off));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, enforce));
-	EXPECT_EQ(0, vfio_attach(self->edu.fd, off));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->edu.fd, enforce));
-	EXPECT_EQ(0, vfio_attach(self->edu.fd, automatic));
-	EXPECT_EQ(0, vfio_detach(self->edu.fd));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, enforce));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, off));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, enforce));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, automatic));
+	EXPECT_EQ(0, vfio_detach(self->dev.fd));
 	EXPECT_EQ(0, ioasid_free(self->iommu, enforce));
 }
 
