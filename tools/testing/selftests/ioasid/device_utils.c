@@ -16,6 +16,7 @@
 
 static const struct dma_device_kind *const kinds[] = {
 	&edu_kind,
+	&test_device_kind,
 };
 
 /* Names that count are as long as each other, or end in a number. */

@@ -36,6 +36,7 @@ struct dma_device_kind {
 };
 
 extern const struct dma_device_kind edu_kind;
+extern const struct dma_device_kind test_device_kind;
 
 /**
  * struct dma_device - A device that does DMA

@@ -292,6 +292,34 @@ int vfio_detach(int device)
 	return 0;
 }
 
+/* Another address space of the device, for DMA that is tagged with @pasid. */
+int vfio_attach_pasid(int device, __u32 pasid, __u32 ioasid)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach),
+		.flags = VFIO_DEVICE_ATTACH_PASID,
+		.pt_id = ioasid,
+		.pasid = pasid,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+		return -errno;
+	return 0;
+}
+
+int vfio_detach_pasid(int device, __u32 pasid)
+{
+	struct vfio_device_detach_iommufd_pt detach = {
+		.argsz = sizeof(detach),
+		.flags = VFIO_DEVICE_DETACH_PASID,
+		.pasid = pasid,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach))
+		return -errno;
+	return 0;
+}
+
 bool iommu_has_write_only(void)
 {
 	return !access("/sys/class/iommu/dmar0", F_OK) ||
