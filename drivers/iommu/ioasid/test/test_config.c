@@ -424,7 +424,7 @@ static ssize_t test_iommu_fail_show(struct config_item *item, char *page)
 	if (iommu->fail_op == TEST_NUM_OPS)
 		return sysfs_emit(page, "none\n");
 	return sysfs_emit(page, "%s %u %d\n", op_names[iommu->fail_op],
-			  iommu->fail_after, iommu->fail_error);
+			  iommu->fail_after, -iommu->fail_error);
 }
 
 static ssize_t test_iommu_fail_store(struct config_item *item, const char *page,
@@ -440,12 +440,12 @@ static ssize_t test_iommu_fail_store(struct config_item *item, const char *page,
 	op = match_string(op_names, ARRAY_SIZE(op_names), name);
 	if (op < 0)
 		return op;
-	if (op != TEST_NUM_OPS && (error >= 0 || error < -MAX_ERRNO))
+	if (op != TEST_NUM_OPS && (error <= 0 || error > MAX_ERRNO))
 		return -EINVAL;
 	guard(spinlock)(&iommu->fail_lock);
 	iommu->fail_op = op;
 	iommu->fail_after = after;
-	iommu->fail_error = error;
+	iommu->fail_error = -error;
 	return count;
 }
 CONFIGFS_ATTR(test_iommu_, fail);

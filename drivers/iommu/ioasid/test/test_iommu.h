@@ -327,5 +327,6 @@ int test_msi_virq(struct test_device *tdev, struct device *dev,
 
 int ioasid_test_device_add(struct platform_device *pdev,
 			   struct fwnode_handle *iommu_fwnode);
+int ioasid_test_prepare_msi(struct msi_desc *desc, phys_addr_t doorbell);
 
 #endif

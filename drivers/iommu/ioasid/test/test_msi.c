@@ -98,7 +98,8 @@ static int test_irq_alloc(struct irq_domain *domain, unsigned int virq,
 	int rc;
 
 	if (tdev->owner->features.msi == TEST_MSI_MODE_MAPPED) {
-		rc = iommu_dma_prepare_msi(info->desc, page_to_phys(doorbell));
+		rc = ioasid_test_prepare_msi(info->desc,
+					     page_to_phys(doorbell));
 		if (rc)
 			return rc;
 	}

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Always built in: a device that names its IOMMU.
+ * Always built in: what the IOMMU core has for built-in code only.
  *
- * On real machines the firmware says which IOMMU a device is behind, and
- * built-in code of the bus notes it before the device is added. The lock that
- * this needs is not exported to modules.
+ * On real machines the firmware says which IOMMU a device is behind, and code
+ * of the bus notes it before the device is added; and drivers of interrupt
+ * controllers are no modules.
  */
 #include <linux/export.h>
 #include <linux/iommu.h>
@@ -43,3 +43,18 @@ int ioasid_test_device_add(struct platform_device *pdev,
 	return rc;
 }
 EXPORT_SYMBOL_GPL(ioasid_test_device_add);
+
+/**
+ * ioasid_test_prepare_msi - Give a doorbell an address that a device reaches
+ * @desc: The interrupt
+ * @doorbell: Physical address of the doorbell
+ *
+ * Context: Process context.
+ *
+ * Return: As iommu_dma_prepare_msi().
+ */
+int ioasid_test_prepare_msi(struct msi_desc *desc, phys_addr_t doorbell)
+{
+	return iommu_dma_prepare_msi(desc, doorbell);
+}
+EXPORT_SYMBOL_GPL(ioasid_test_prepare_msi);
