@@ -26,7 +26,7 @@ static int setup_sw_msi(struct ioasid_group *group,
 	const struct sw_msi_page *page;
 	int rc;
 
-	if (group->sw_msi_start == PHYS_ADDR_MAX)
+	if (group->sw_msi_start == PHYS_ADDR_MAX || !pt->filled)
 		return 0;
 
 	guard(mutex)(&ictx->sw_msi_lock);
@@ -110,6 +110,41 @@ static int check_pasid(const struct ioasid *ioas,
 }
 
 /*
+ * A page table without a format gets it from the driver when it is attached,
+ * and can only then be filled.
+ */
+static int fill_attached(struct ioasid *ioas, struct iommufd_device *idev,
+			 struct iommufd_hw_pagetable *pt)
+{
+	int rc = pgtable_fill(pt);
+
+	if (!rc)
+		rc = ioasid_update_permitted(ioas);
+	return rc ? rc : setup_sw_msi(idev->group, pt);
+}
+
+static int attach_new_table(struct ioasid *ioas, struct iommufd_device *idev,
+			    struct iommufd_hw_pagetable *pt,
+			    struct ioasid_attach_handle *handle, ioasid_t pasid)
+{
+	int rc;
+
+	if (pt->filled) {
+		rc = ioasid_update_permitted(ioas);
+		return rc ? rc : core_attach(pt, idev, handle, pasid);
+	}
+	if (pasid != IOMMU_NO_PASID)
+		return -EOPNOTSUPP;
+	rc = core_attach(pt, idev, handle, pasid);
+	if (rc)
+		return rc;
+	rc = fill_attached(ioas, idev, pt);
+	if (rc)
+		core_detach(pt, idev, pasid);
+	return rc;
+}
+
+/*
  * Attaches the first page table of the right kind that the driver takes, and
  * makes one if there is none.
  */
@@ -137,9 +172,7 @@ attach_some_table(struct ioasid *ioas, struct iommufd_device *idev,
 	pt = pgtable_create(ioas, idev);
 	if (IS_ERR(pt))
 		return pt;
-	rc = ioasid_update_permitted(ioas);
-	if (!rc)
-		rc = core_attach(pt, idev, handle, pasid);
+	rc = attach_new_table(ioas, idev, pt, handle, pasid);
 	if (rc) {
 		pgtable_put(pt);
 		ioasid_widen_permitted(ioas);
@@ -294,9 +327,11 @@ static int change_ioasid(struct iommufd_device *idev, ioasid_t pasid, u32 id,
  * Return: 0; -ENOENT: no such IOASID; -EINVAL: its type does not allow this,
  * another IOASID is attached to the device's group, or its mappings,
  * attributes or permitted ranges do not suit the device; -EOPNOTSUPP: no
- * PASIDs, snoop policy "off" where the IOMMU could enforce, or a driver that
- * makes no page table before it attaches it; -EBUSY: attached already, or the
- * device is being reset; what pinning says; -ENOMEM.
+ * PASIDs, or snoop policy "off" where the IOMMU could enforce; -EBUSY: attached
+ * already, or the device is being reset; what pinning says; -ENOMEM.
+ *
+ * Where the driver decides on the format of a page table when it attaches it,
+ * DMA under way may fault until the table is filled.
  */
 int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid,
 			  u32 *pt_id)
@@ -423,7 +458,7 @@ static struct iommufd_hw_pagetable *get_own_table(struct ioasid *ioas,
 		}
 
 	pt = pgtable_create(ioas, idev);
-	if (IS_ERR(pt))
+	if (IS_ERR(pt) || !pt->filled)
 		return pt;
 	rc = ioasid_update_permitted(ioas);
 	if (rc) {
@@ -490,12 +525,18 @@ static int enter_slot(struct ioasid_slot *slot, struct ioasid *ioas,
 		rc = PTR_ERR(pt);
 		goto err_unreserve;
 	}
+	if (!plain && !pt->filled) {
+		rc = -EOPNOTSUPP;
+		goto err_table;
+	}
 	rc = plain ? setup_sw_msi(idev->group, pt) : 0;
 	if (rc)
 		goto err_table;
 	rc = core_replace(pt, idev, handle, pasid);
+	if (!rc && !pt->filled)
+		rc = fill_attached(ioas, idev, pt);
 	/* An interrupt may have been set up in the old table meanwhile. */
-	if (!rc && plain)
+	else if (!rc && plain)
 		rc = setup_sw_msi(idev->group, pt);
 	if (rc) {
 		if (plain)

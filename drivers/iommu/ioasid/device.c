@@ -373,7 +373,8 @@ int ioasid_device_ranges(struct iommufd_device *idev,
 
 	iommu_get_resv_regions(idev->dev, &regions);
 	*ranges = iova_ranges_alloc(list_count_nodes(&regions) + 1);
-	if (*ranges) {
+	/* Nothing is known if the driver decides when it attaches a device. */
+	if (*ranges && domain->geometry.aperture_end) {
 		iova_ranges_set(*ranges, domain->geometry.aperture_start,
 				min_t(u64, domain->geometry.aperture_end,
 				      ULONG_MAX));

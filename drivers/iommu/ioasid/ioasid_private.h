@@ -495,6 +495,7 @@ struct ioasid_sw_msi_bitmap {
  * @ops: Key: the driver
  * @pasid: Key: made to be usable with PASIDs, if the driver can
  * @coherent: Key: DMA is made to snoop
+ * @filled: It holds all mappings
  * @num_users: Slots that use it
  * @gather: Pending invalidations
  * @sw_msi: MSI pages that are mapped, by sw_msi_page.id; under sw_msi_lock.
@@ -511,6 +512,7 @@ struct iommufd_hw_pagetable {
 	const struct iommu_ops *ops;
 	bool pasid;
 	bool coherent;
+	bool filled;
 	unsigned int num_users;
 	struct iommu_iotlb_gather gather;
 	struct ioasid_sw_msi_bitmap sw_msi;
@@ -520,6 +522,7 @@ struct iommufd_hw_pagetable {
 struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev);
 struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 					    struct iommufd_device *idev);
+int pgtable_fill(struct iommufd_hw_pagetable *pt);
 void pgtable_put(struct iommufd_hw_pagetable *pt);
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map);
 void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map);

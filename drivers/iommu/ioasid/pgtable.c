@@ -97,6 +97,12 @@ static unsigned long domain_alignment(const struct iommu_domain *domain)
 	return max(1UL << __ffs(domain->pgsize_bitmap), PAGE_SIZE);
 }
 
+/* Some drivers decide on the format of a page table when they attach it. */
+static bool format_is_known(const struct iommu_domain *domain)
+{
+	return domain->geometry.aperture_end;
+}
+
 /* Whether a new page table can hold what the address space has promised. */
 static int check_geometry(struct ioasid *ioas,
 			  const struct iommu_domain *domain)
@@ -105,9 +111,6 @@ static int check_geometry(struct ioasid *ioas,
 	unsigned long alignment = domain_alignment(domain);
 	struct mapping *map;
 
-	/* Some drivers decide on the format of a table when they attach it. */
-	if (!geometry->aperture_end)
-		return -EOPNOTSUPP;
 	if (ioas->addr_width && geometry->aperture_end < ioas->last)
 		return -EINVAL;
 
@@ -123,11 +126,24 @@ static int check_geometry(struct ioasid *ioas,
 	return 0;
 }
 
-static int pgtable_fill(struct iommufd_hw_pagetable *pt)
+/**
+ * pgtable_fill - Enter all mappings into a new page table
+ * @pt: The page table; its format is known
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: 0, or as pgtable_create(); then nothing is entered.
+ */
+int pgtable_fill(struct iommufd_hw_pagetable *pt)
 {
 	struct mapping *map, *undo;
 	int rc;
 
+	lockdep_assert_held(&pt->ioas->lock);
+
+	rc = check_geometry(pt->ioas, pt->domain);
+	if (rc)
+		return rc;
 	for_each_mapping(map, &pt->ioas->mappings, 0, ULONG_MAX) {
 		if (map->state == MAPPING_BUSY)
 			continue;
@@ -136,6 +152,7 @@ static int pgtable_fill(struct iommufd_hw_pagetable *pt)
 			goto err_unmap;
 		cond_resched();
 	}
+	pt->filled = true;
 	return 0;
 
 err_unmap:
@@ -157,11 +174,14 @@ err_unmap:
  * The page table is on the address space's list, holds all its mappings, and
  * has one user: pgtable_put() ends it. The caller updates what is permitted.
  *
+ * It holds nothing yet if the driver decides on its format when it attaches it;
+ * then the caller attaches it first, for plain DMA, and calls pgtable_fill().
+ * What the device does meanwhile faults.
+ *
  * Context: ioas->lock is held.
  *
  * Return: The page table or an error pointer: -EINVAL: the device cannot hold
- * the address space's mappings, width, or alignment; -EOPNOTSUPP: the driver
- * makes no page table before it attaches it; -ENOMEM; -EINTR.
+ * the address space's mappings, width, or alignment; -ENOMEM; -EINTR.
  */
 struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 					    struct iommufd_device *idev)
@@ -198,12 +218,11 @@ struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 		goto err_domain;
 	}
 
-	rc = check_geometry(ioas, domain);
-	if (rc)
-		goto err_domain;
-	rc = pgtable_fill(pt);
-	if (rc)
-		goto err_domain;
+	if (format_is_known(domain)) {
+		rc = pgtable_fill(pt);
+		if (rc)
+			goto err_domain;
+	}
 
 	list_add_tail(&pt->entry, &ioas->tables);
 	WRITE_ONCE(ioas->num_tables, ioas->num_tables + 1);
@@ -233,12 +252,14 @@ void pgtable_put(struct iommufd_hw_pagetable *pt)
 
 	if (--pt->num_users)
 		return;
-	for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
-		if (map->state != MAPPING_BUSY)
-			pgtable_unmap(pt, map);
-		cond_resched();
+	if (pt->filled) {
+		for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
+			if (map->state != MAPPING_BUSY)
+				pgtable_unmap(pt, map);
+			cond_resched();
+		}
+		pgtable_sync(pt);
 	}
-	pgtable_sync(pt);
 	list_del(&pt->entry);
 	WRITE_ONCE(ioas->num_tables, ioas->num_tables - 1);
 	iommu_domain_free(pt->domain);

@@ -202,7 +202,9 @@ enum iommu_device_caps {
  * @caps: Output: combination of &enum iommu_device_caps
  * @pgsize_bitmap: Output: page sizes of the IOMMU, a bit each. MAP_DMA never
  *                 needs finer alignment than the CPU's page size.
- * @addr_width: Output: bits of the largest address that can be mapped
+ * @addr_width: Output: bits of the largest address that can be mapped, 0 if
+ *              the IOMMU's driver decides on it when the device attaches; there
+ *              are no @ranges then
  * @pasid_bits: Output: width of the device's PASIDs, 0 if it has none
  * @num_ranges: Input: room at @ranges, in elements. Output: how many there are.
  * @num_members: Input: room at @members, in elements. Output: how many there
