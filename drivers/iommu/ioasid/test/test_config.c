@@ -328,12 +328,12 @@ static ssize_t test_iommu_msi_store(struct config_item *item, const char *page,
 }
 CONFIGFS_ATTR(test_iommu_, msi);
 
+/* Nothing maps a "direct" one: the IOMMU's default is to block all DMA. */
 static const struct {
 	const char *name;
 	enum iommu_resv_type type;
 } region_types[] = {
 	{ "reserved", IOMMU_RESV_RESERVED },
-	{ "direct", IOMMU_RESV_DIRECT },
 	{ "direct-relaxable", IOMMU_RESV_DIRECT_RELAXABLE },
 };
 

@@ -25,6 +25,12 @@ static struct irq_domain *unsafe_domain;
 
 static DEFINE_XARRAY_ALLOC(irq_numbers);
 
+/*
+ * The mutex of an interrupt controller is taken under locks of the IOMMU core
+ * and, to map a doorbell, the other way round; not that of the same controller.
+ */
+static struct lock_class_key domain_class;
+
 /**
  * test_msi_is_doorbell - Whether an address belongs to interrupts
  * @phys: Physical address
@@ -144,6 +150,7 @@ static struct irq_domain *make_domain(const char *name, unsigned int flags)
 		irq_domain_free_fwnode(fwnode);
 		return NULL;
 	}
+	lockdep_set_class(&domain->mutex, &domain_class);
 	irq_domain_update_bus_token(domain, DOMAIN_BUS_NEXUS);
 	domain->flags |= IRQ_DOMAIN_FLAG_MSI_PARENT | flags;
 	domain->msi_parent_ops = &test_msi_parent_ops;
