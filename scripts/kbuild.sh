@@ -72,15 +72,17 @@ build_key()
 	echo "$({ source_version; gcc --version; ld --version; } | digest)-$(wanted_config | sort | digest)"
 }
 
-# A new configuration starts from the objects of the last one; make knows which
-# of them are as they would be.
+# A new configuration starts from the objects of the last one, one with the
+# kernel's own iommufd from those of one without; make knows which of them are as
+# they would be.
 seed_build()
 {
 	local key last
 
 	[ ! -f "$build/.config" ] || return 0
 	key=$(build_key)
-	last=$(find "$cache/build" -maxdepth 2 -path "*/$flavour-${key%-*}-*/vmlinux" -printf '%T@ %h\n' |
+	last=$(find "$cache/build" -maxdepth 2 \( -path "*/$flavour-${key%-*}-*/vmlinux" \
+		-o -path "*/${flavour%-stock}-${key%-*}-*/vmlinux" \) -printf '%T@ %h\n' |
 		sort -n | sed -n '$s/^[^ ]* //p')
 	if [ -n "$last" ]; then
 		say "Starting from $last"

@@ -339,9 +339,9 @@ TEST_F(sw_iommu, unload)
 	EXPECT_EQ(EWOULDBLOCK, errno);
 	dev_close(&self->one);
 	ASSERT_EQ(0, test_iommu_remove_all());
-	if (!access(IOASID_TEST_CONFIGFS "/main", F_OK))
-		SKIP(return, "others use the module");
-	EXPECT_EQ(NULL, unload_and_load());
+	/* On some machines others use it to the end. */
+	if (access(IOASID_TEST_CONFIGFS "/main", F_OK))
+		EXPECT_EQ(NULL, unload_and_load());
 
 	/* It works again. */
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
