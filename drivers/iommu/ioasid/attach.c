@@ -26,7 +26,7 @@ static int setup_sw_msi(struct ioasid_group *group,
 	const struct sw_msi_page *page;
 	int rc;
 
-	if (group->sw_msi_start == PHYS_ADDR_MAX || !pt->filled)
+	if (group->sw_msi_start == PHYS_ADDR_MAX)
 		return 0;
 
 	guard(mutex)(&ictx->sw_msi_lock);
@@ -79,7 +79,7 @@ static int core_attach(struct iommufd_hw_pagetable *pt,
 	if (pasid != IOMMU_NO_PASID)
 		return iommu_attach_device_pasid(pt->domain, idev->dev, pasid,
 						 &handle->handle);
-	rc = setup_sw_msi(idev->group, pt);
+	rc = pt->filled ? setup_sw_msi(idev->group, pt) : 0;
 	if (rc)
 		return rc;
 	return iommu_attach_group_handle(pt->domain, idev->group->group,
@@ -111,16 +111,17 @@ static int check_pasid(const struct ioasid *ioas,
 
 /*
  * A page table without a format gets it from the driver when it is attached,
- * and can only then be filled.
+ * and can only then be filled: with MSI pages first, as a lost interrupt is not
+ * repeated.
  */
 static int fill_attached(struct ioasid *ioas, struct iommufd_device *idev,
 			 struct iommufd_hw_pagetable *pt)
 {
-	int rc = pgtable_fill(pt);
+	int rc = setup_sw_msi(idev->group, pt);
 
 	if (!rc)
-		rc = ioasid_update_permitted(ioas);
-	return rc ? rc : setup_sw_msi(idev->group, pt);
+		rc = pgtable_fill(pt);
+	return rc ? rc : ioasid_update_permitted(ioas);
 }
 
 static int attach_new_table(struct ioasid *ioas, struct iommufd_device *idev,
@@ -483,17 +484,10 @@ static int core_replace(struct iommufd_hw_pagetable *pt,
 					  &handle->handle);
 }
 
-/*
- * A driver that fails to replace the table of plain DMA may have left the
- * device with none, though the core says that the old one is attached. Attach
- * it again; as the core would do nothing, detach it first. With -EBUSY the core
- * has not asked the driver, because the device is being reset.
- */
+/* Attaches the old table of plain DMA again. */
 static void restore_slot(struct ioasid_slot *slot, struct iommufd_device *idev,
-			 struct ioasid_attach_handle **spare, int error)
+			 struct ioasid_attach_handle **spare)
 {
-	if (error == -EBUSY)
-		return;
 	core_detach(slot->pt, idev, IOMMU_NO_PASID);
 	swap(slot->handle, *spare);
 	if (core_attach(slot->pt, idev, slot->handle, IOMMU_NO_PASID))
@@ -529,18 +523,28 @@ static int enter_slot(struct ioasid_slot *slot, struct ioasid *ioas,
 		rc = -EOPNOTSUPP;
 		goto err_table;
 	}
-	rc = plain ? setup_sw_msi(idev->group, pt) : 0;
+	rc = plain && pt->filled ? setup_sw_msi(idev->group, pt) : 0;
 	if (rc)
 		goto err_table;
 	rc = core_replace(pt, idev, handle, pasid);
-	if (!rc && !pt->filled)
+	if (rc) {
+		/*
+		 * The driver may have left the device without any table, though
+		 * the core says that the old one is attached; it would do
+		 * nothing if that were attached again. With -EBUSY the core has
+		 * not asked the driver, because the device is being reset.
+		 */
+		if (plain && rc != -EBUSY)
+			restore_slot(slot, idev, spare);
+		goto err_table;
+	}
+	if (!pt->filled)
 		rc = fill_attached(ioas, idev, pt);
 	/* An interrupt may have been set up in the old table meanwhile. */
-	else if (!rc && plain)
+	else if (plain)
 		rc = setup_sw_msi(idev->group, pt);
 	if (rc) {
-		if (plain)
-			restore_slot(slot, idev, spare, rc);
+		restore_slot(slot, idev, spare);
 		goto err_table;
 	}
 	slot->pt = pt;

@@ -8,7 +8,8 @@
  *     <device>/         mkdir makes a device behind it
  *       enabled         1 plugs it
  *
- * Attributes do not change while what they are about is enabled.
+ * Attributes do not change while what they are about is enabled, nor can it be
+ * removed then.
  */
 #include <linux/cleanup.h>
 #include <linux/configfs.h>
@@ -21,6 +22,7 @@
 #include "test_iommu.h"
 
 static DEFINE_IDA(device_ids);
+static struct configfs_subsystem test_subsystem;
 
 static struct test_iommu *to_test_iommu(struct config_item *item)
 {
@@ -70,6 +72,12 @@ static struct platform_device *make_pdev(struct test_device *tdev)
 	return pdev;
 }
 
+static void set_name(struct test_device *tdev, const char *name)
+{
+	guard(spinlock)(&tdev->requests_lock);
+	strscpy(tdev->name, name);
+}
+
 static int plug(struct test_device *tdev)
 {
 	struct test_iommu *iommu = tdev->owner;
@@ -90,6 +98,13 @@ static int plug(struct test_device *tdev)
 		rc = PTR_ERR(pdev);
 		goto err_id;
 	}
+	/* It cannot be removed while it is plugged: that could take for ever. */
+	rc = configfs_depend_item_unlocked(&test_subsystem,
+					   &tdev->group.cg_item);
+	if (rc) {
+		platform_device_put(pdev);
+		goto err_id;
+	}
 	test_msi_set_domain(tdev, &pdev->dev);
 	tdev->pdev = pdev;
 	rc = ioasid_test_device_add(pdev, iommu->fwnode);
@@ -104,9 +119,11 @@ static int plug(struct test_device *tdev)
 		goto err_pdev;
 	}
 	iommu->num_enabled++;
+	set_name(tdev, dev_name(&pdev->dev));
 	return 0;
 
 err_pdev:
+	configfs_undepend_item(&tdev->group.cg_item);
 	tdev->pdev = NULL;
 err_id:
 	ida_free(&device_ids, tdev->id);
@@ -122,7 +139,9 @@ static void unplug(struct test_device *tdev)
 		return;
 	platform_device_unregister(tdev->pdev);
 	tdev->pdev = NULL;
+	set_name(tdev, "");
 	ida_free(&device_ids, tdev->id);
+	configfs_undepend_item(&tdev->group.cg_item);
 	guard(mutex)(&tdev->owner->lock);
 	tdev->owner->num_enabled--;
 }
@@ -155,10 +174,9 @@ static ssize_t test_device_name_show(struct config_item *item, char *page)
 {
 	struct test_device *tdev = to_test_device(item);
 
-	guard(mutex)(&tdev->lock);
-	if (!tdev->pdev)
-		return sysfs_emit(page, "\n");
-	return sysfs_emit(page, "%s\n", dev_name(&tdev->pdev->dev));
+	/* Not the lock that unplugging holds as long as a program likes. */
+	guard(spinlock)(&tdev->requests_lock);
+	return sysfs_emit(page, "%s\n", tdev->name);
 }
 CONFIGFS_ATTR_RO(test_device_, name);
 
@@ -483,12 +501,11 @@ CONFIGFS_ATTR_RO(test_iommu_, stats);
 /* ---- IOMMUs ---- */
 
 /* What the attributes say must make sense together. */
-static int check_features(struct test_features *features)
+static int check_features(const struct test_features *features)
 {
 	u64 last = GENMASK_ULL(features->width - 1, 0);
 
-	features->last = min(features->last, last);
-	if (features->first > features->last ||
+	if (features->first > min(features->last, last) ||
 	    !(features->page_sizes & GENMASK_ULL(PAGE_SHIFT, 12)))
 		return -EINVAL;
 	return 0;
@@ -560,21 +577,12 @@ static struct config_group *test_iommu_make_device(struct config_group *group,
 	mutex_init(&tdev->lock);
 	init_rwsem(&tdev->fault_sem);
 	spin_lock_init(&tdev->requests_lock);
+	raw_spin_lock_init(&tdev->msg_lock);
 	INIT_LIST_HEAD(&tdev->requests);
 	xa_init(&tdev->pasids);
 	tdev->owner = to_test_iommu(&group->cg_item);
 	config_group_init_type_name(&tdev->group, name, &test_device_type);
 	return &tdev->group;
-}
-
-static void test_iommu_drop_device(struct config_group *group,
-				   struct config_item *item)
-{
-	struct test_device *tdev = to_test_device(item);
-
-	scoped_guard(mutex, &tdev->lock)
-		unplug(tdev);
-	config_item_put(item);
 }
 
 static void test_iommu_release(struct config_item *item)
@@ -588,7 +596,6 @@ static struct configfs_item_operations test_iommu_item_ops = {
 
 static struct configfs_group_operations test_iommu_group_ops = {
 	.make_group = test_iommu_make_device,
-	.drop_item = test_iommu_drop_device,
 };
 
 static const struct config_item_type test_iommu_type = {

@@ -9,6 +9,7 @@
 #include <linux/cleanup.h>
 #include <linux/eventfd.h>
 #include <linux/interrupt.h>
+#include <linux/kcsan-checks.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
@@ -35,7 +36,7 @@ struct test_vfio;
  * @lock: Held while a command is executed by the writer of it, or is handed to
  *        @work
  * @work: Executes a command that nobody waits for
- * @stop: It is to end
+ * @stoppers: How many want it to end; nothing begins as long as there is one
  * @command: What it does
  * @status: What it tells; written by who executes the command
  */
@@ -43,7 +44,7 @@ struct test_channel {
 	struct test_vfio *tvfio;
 	struct mutex lock; /* command */
 	struct work_struct work;
-	bool stop;
+	atomic_t stoppers;
 	struct ioasid_test_command command;
 	struct ioasid_test_status status;
 };
@@ -96,19 +97,14 @@ static irqreturn_t test_irq_handler(int irq, void *data)
 static void raise_irq(struct test_vfio *tvfio, unsigned int vector)
 {
 	s64 before;
-	int virq;
 
 	atomic64_inc(&tvfio->interrupts);
-	/* That it may go away meanwhile is what RCU is for. */
 	guard(spinlock_irqsave)(&tvfio->trigger_lock);
-	virq = test_msi_virq(tvfio->tdev, tvfio->vdev.dev,
-			     &tvfio->tdev->msg[vector]);
-	if (!virq) {
+	before = atomic64_read(&tvfio->delivered);
+	if (!test_msi_send(tvfio->tdev, tvfio->vdev.dev, vector)) {
 		atomic64_inc(&tvfio->faults);
 		return;
 	}
-	before = atomic64_read(&tvfio->delivered);
-	generic_handle_irq_safe(virq);
 	if (atomic64_read(&tvfio->delivered) != before &&
 	    tvfio->trigger[vector])
 		eventfd_signal(tvfio->trigger[vector]);
@@ -133,6 +129,8 @@ static void irqs_off(struct test_vfio *tvfio)
 	unsigned int i;
 
 	lockdep_assert_held(&tvfio->irq_lock);
+	/* None is under way, and none begins, when all triggers are gone. */
+	test_msi_clear(tvfio->tdev);
 	for (i = 0; i < IOASID_TEST_NUM_MSI; i++)
 		set_trigger(tvfio, i, NULL);
 	if (!tvfio->irqs_on)
@@ -140,7 +138,7 @@ static void irqs_off(struct test_vfio *tvfio)
 	for (i = 0; i < IOASID_TEST_NUM_MSI; i++)
 		free_irq(msi_get_virq(dev, i), tvfio);
 	platform_device_msi_free_irqs_all(dev);
-	memset(tvfio->tdev->msg, 0, sizeof(tvfio->tdev->msg));
+	test_msi_clear(tvfio->tdev);
 	tvfio->irqs_on = false;
 }
 
@@ -158,8 +156,9 @@ static int irqs_enable(struct test_vfio *tvfio)
 	if (rc)
 		return rc;
 	for (i = 0; i < IOASID_TEST_NUM_MSI; i++) {
-		rc = request_irq(msi_get_virq(dev, i), test_irq_handler, 0,
-				 dev_name(dev), tvfio);
+		/* It has to be there when raise_irq() looks. */
+		rc = request_irq(msi_get_virq(dev, i), test_irq_handler,
+				 IRQF_NO_THREAD, dev_name(dev), tvfio);
 		if (rc)
 			goto err_free;
 	}
@@ -170,6 +169,7 @@ err_free:
 	while (i--)
 		free_irq(msi_get_virq(dev, i), tvfio);
 	platform_device_msi_free_irqs_all(dev);
+	test_msi_clear(tvfio->tdev);
 	return rc;
 }
 
@@ -223,7 +223,7 @@ static int set_req(struct test_vfio *tvfio, const struct vfio_irq_set *set,
 		set_request(tvfio, NULL);
 		return 0;
 	}
-	if (!(set->flags & VFIO_IRQ_SET_DATA_EVENTFD))
+	if (!(set->flags & VFIO_IRQ_SET_DATA_EVENTFD) || set->count != 1)
 		return -EINVAL;
 	if (fds[0] >= 0)
 		ctx = eventfd_ctx_fdget(fds[0]);
@@ -369,6 +369,8 @@ static enum ioasid_test_fault do_access(struct test_channel *channel, u64 pos,
 	if (fault)
 		return fault;
 
+	/* Who shares memory with a device has to cope with races. */
+	kcsan_disable_current();
 	switch (command->op) {
 	case IOASID_TEST_READ:
 		memcpy(buffer + other, memory, length);
@@ -380,9 +382,8 @@ static enum ioasid_test_fault do_access(struct test_channel *channel, u64 pos,
 		*at = other;
 		*write = true;
 		fault = reach(channel, other, true, &target);
-		if (fault)
-			return fault;
-		memmove(target, memory, length);
+		if (!fault)
+			memmove(target, memory, length);
 		break;
 	case IOASID_TEST_FILL:
 		fill(memory, iova, length, command->pattern);
@@ -394,7 +395,8 @@ static enum ioasid_test_fault do_access(struct test_channel *channel, u64 pos,
 		touch(memory, length);
 		break;
 	}
-	return IOASID_TEST_FAULT_NONE;
+	kcsan_enable_current();
+	return fault;
 }
 
 static bool may_ask(const struct ioasid_test_command *command,
@@ -425,7 +427,7 @@ static bool access_memory(struct test_channel *channel, u64 pos, u64 length)
 		atomic64_inc(&tvfio->page_requests);
 		fault = test_page_request(tvfio->tdev, command->flags,
 					  command->pasid, at, write,
-					  &channel->stop);
+					  &channel->stoppers);
 		if (fault)
 			break;
 		atomic64_inc(&tvfio->page_responses);
@@ -453,7 +455,7 @@ static u64 access_length(const struct ioasid_test_command *command, u64 pos)
 
 static bool must_end(const struct test_channel *channel)
 {
-	return READ_ONCE(channel->stop) || fatal_signal_pending(current);
+	return atomic_read(&channel->stoppers) || fatal_signal_pending(current);
 }
 
 /* Return: whether to go on */
@@ -499,11 +501,14 @@ static void test_channel_work(struct work_struct *work)
 	run_command(container_of(work, struct test_channel, work));
 }
 
+/* Who executes a command by writing it holds the lock. */
 static void stop_channel(struct test_channel *channel)
 {
-	WRITE_ONCE(channel->stop, true);
-	test_page_requests_end(channel->tvfio->tdev, &channel->stop);
-	flush_work(&channel->work);
+	atomic_inc(&channel->stoppers);
+	test_page_requests_end(channel->tvfio->tdev, &channel->stoppers);
+	scoped_guard(mutex, &channel->lock)
+		flush_work(&channel->work);
+	atomic_dec(&channel->stoppers);
 }
 
 static int check_command(const struct ioasid_test_command *command)
@@ -549,15 +554,13 @@ static int write_command(struct test_channel *channel, const char __user *buf)
 		return rc;
 	if (command.op == IOASID_TEST_STOP) {
 		stop_channel(channel);
-		/* Who executes a command by writing it holds the lock. */
-		guard(mutex)(&channel->lock);
-		flush_work(&channel->work);
 		return 0;
 	}
 	if (!mutex_trylock(&channel->lock))
 		return -EBUSY;
 	/* Pairs with the release in run_command(). */
-	if (smp_load_acquire(&channel->status.running)) {
+	if (atomic_read(&channel->stoppers) ||
+	    smp_load_acquire(&channel->status.running)) {
 		mutex_unlock(&channel->lock);
 		return -EBUSY;
 	}
@@ -565,7 +568,6 @@ static int write_command(struct test_channel *channel, const char __user *buf)
 	channel->command = command;
 	memset(&channel->status, 0, sizeof(channel->status));
 	channel->status.running = 1;
-	WRITE_ONCE(channel->stop, false);
 	if (command.flags & (IOASID_TEST_ASYNC | IOASID_TEST_FOREVER))
 		queue_work(engine, &channel->work);
 	else
@@ -663,7 +665,8 @@ static int read_registers(struct test_vfio *tvfio, char __user *buf,
 		/* As long as it runs, any mixture of counts will do. */
 		*status = data_race(channel->status);
 		status->running = running;
-		memcpy(image, &channel->command, sizeof(channel->command));
+		*(struct ioasid_test_command *)image =
+			data_race(channel->command);
 	}
 	return copy_to_user(buf, image + within, count) ? -EFAULT : 0;
 }
@@ -811,7 +814,18 @@ static int test_get_irq_info(void __user *arg)
 
 static void reset_device(struct test_vfio *tvfio)
 {
+	unsigned int i;
+
 	stop_all(tvfio);
+	for (i = 0; i < IOASID_TEST_NUM_CHANNELS; i++) {
+		struct test_channel *channel = &tvfio->channels[i];
+
+		guard(mutex)(&channel->lock);
+		if (smp_load_acquire(&channel->status.running))
+			continue; /* somebody has begun anew */
+		memset(&channel->command, 0, sizeof(channel->command));
+		memset(&channel->status, 0, sizeof(channel->status));
+	}
 	reset_counters(tvfio);
 	memset(tvfio->buffer, 0, IOASID_TEST_BUFFER_SIZE);
 }

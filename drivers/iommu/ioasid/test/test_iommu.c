@@ -49,9 +49,10 @@ static void flush(struct test_domain *tdom, u64 first, u64 last)
 	struct test_nested *nested;
 
 	atomic64_inc(&tdom->iommu->num_flushes);
+	guard(write_lock)(&test_dma_lock);
+	/* Page tables are not walked any more, even if this one is lost. */
 	if (atomic_dec_if_positive(&tdom->iommu->lose_flushes) >= 0)
 		return;
-	guard(write_lock)(&test_dma_lock);
 	if (first == 0 && last == U64_MAX)
 		test_tlb_drop_all(&tdom->tlb);
 	else
@@ -120,7 +121,8 @@ static void test_change_top(struct pt_iommu *table, phys_addr_t top,
 	struct test_domain *tdom =
 		container_of(table, struct test_domain, amdv1.iommu);
 
-	WRITE_ONCE(tdom->top, top | (level + 1));
+	/* Who sees it sees what is in it. */
+	smp_store_release(&tdom->top, top | (level + 1));
 }
 
 static spinlock_t *test_get_top_lock(struct pt_iommu *table)
@@ -152,7 +154,9 @@ static int test_map_range(struct pt_iommu *table, dma_addr_t iova,
 static void set_geometry(struct test_domain *tdom)
 {
 	tdom->domain.geometry.aperture_start = tdom->features.first;
-	tdom->domain.geometry.aperture_end = tdom->features.last;
+	tdom->domain.geometry.aperture_end =
+		min(tdom->features.last,
+		    GENMASK_ULL(tdom->features.width - 1, 0));
 	tdom->domain.geometry.force_aperture = true;
 }
 
@@ -189,6 +193,20 @@ static int init_table(struct test_domain *tdom)
 	return 0;
 }
 
+/* A page table may live longer than all devices, and what it was made for. */
+static struct test_iommu *hold_iommu(struct test_iommu *iommu)
+{
+	__module_get(THIS_MODULE);
+	config_item_get(&iommu->group.cg_item);
+	return iommu;
+}
+
+static void drop_iommu(struct test_iommu *iommu)
+{
+	config_item_put(&iommu->group.cg_item);
+	module_put(THIS_MODULE);
+}
+
 static struct iommu_domain *
 test_domain_alloc_paging_flags(struct device *dev, u32 flags,
 			       const struct iommu_user_data *user_data)
@@ -214,7 +232,7 @@ test_domain_alloc_paging_flags(struct device *dev, u32 flags,
 	tdom = kzalloc_obj(*tdom, GFP_KERNEL_ACCOUNT);
 	if (!tdom)
 		return ERR_PTR(-ENOMEM);
-	tdom->iommu = iommu;
+	tdom->iommu = hold_iommu(iommu);
 	tdom->features = *features;
 	tdom->flags = flags;
 	spin_lock_init(&tdom->top_lock);
@@ -223,6 +241,7 @@ test_domain_alloc_paging_flags(struct device *dev, u32 flags,
 	rc = init_table(tdom);
 	if (rc) {
 		kfree(tdom);
+		drop_iommu(iommu);
 		return ERR_PTR(rc);
 	}
 	tdom->domain.ops = &test_domain_ops;
@@ -234,11 +253,13 @@ test_domain_alloc_paging_flags(struct device *dev, u32 flags,
 static void test_domain_free(struct iommu_domain *domain)
 {
 	struct test_domain *tdom = to_test_domain(domain);
+	struct test_iommu *iommu = tdom->iommu;
 
 	WARN_ON(!list_empty(&tdom->nested));
 	test_tlb_drop_all(&tdom->tlb);
 	pt_iommu_deinit(&tdom->amdv1.iommu);
 	kfree(tdom);
+	drop_iommu(iommu);
 }
 
 static bool test_enforce_cache_coherency(struct iommu_domain *domain)
@@ -315,6 +336,7 @@ test_domain_alloc_nested(struct device *dev, struct iommu_domain *parent,
 	nested->parent = tparent;
 	nested->table = data.table;
 	nested->levels = data.levels;
+	nested->flags = flags;
 	test_tlb_init(&nested->tlb);
 	scoped_guard(write_lock, &test_dma_lock)
 		list_add(&nested->entry, &tparent->nested);
@@ -339,7 +361,8 @@ static bool same_format(const struct test_features *a,
 {
 	return a->shares_tables && b->shares_tables &&
 	       a->page_sizes == b->page_sizes && a->width == b->width &&
-	       a->first == b->first && a->last == b->last;
+	       a->first == b->first && a->last == b->last &&
+	       a->snoop_control == b->snoop_control;
 }
 
 static int check_attach(struct iommu_domain *domain, struct test_device *tdev)
@@ -374,6 +397,18 @@ static void set_pasid(struct test_device *tdev, ioasid_t pasid,
 		xa_store(&tdev->pasids, pasid, domain, GFP_ATOMIC);
 	else
 		xa_erase(&tdev->pasids, pasid);
+}
+
+static void decide_format(struct iommu_domain *domain)
+{
+	struct test_domain *tdom;
+
+	if (test_is_nested(domain))
+		return;
+	tdom = to_test_domain(domain);
+	if (!tdom->attached && tdom->features.attach_first)
+		set_geometry(tdom);
+	WRITE_ONCE(tdom->attached, true);
 }
 
 /* Some IOMMUs take an entry away before they write the new one. */
@@ -416,13 +451,7 @@ static int test_attach_dev(struct iommu_domain *domain, struct device *dev,
 	if (rc)
 		return rc;
 	linger(tdev);
-	if (!test_is_nested(domain)) {
-		struct test_domain *tdom = to_test_domain(domain);
-
-		if (!tdom->attached && tdom->features.attach_first)
-			set_geometry(tdom);
-		WRITE_ONCE(tdom->attached, true);
-	}
+	decide_format(domain);
 	guard(rwsem_write)(&tdev->fault_sem);
 	set_plain(tdev, domain);
 	return 0;
@@ -432,12 +461,13 @@ static int test_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
 			      ioasid_t pasid, struct iommu_domain *old)
 {
 	struct test_device *tdev = test_device_of(dev);
+	u32 flags = test_is_nested(domain) ? to_test_nested(domain)->flags :
+					     to_test_domain(domain)->flags;
 	int rc = check_attach(domain, tdev);
 
 	if (rc)
 		return rc;
-	if (!test_is_nested(domain) &&
-	    !(to_test_domain(domain)->flags & IOMMU_HWPT_ALLOC_PASID))
+	if (!(flags & IOMMU_HWPT_ALLOC_PASID))
 		return -EINVAL;
 	rc = test_should_fail(tdev->owner, TEST_OP_PASID);
 	if (rc)
@@ -445,8 +475,7 @@ static int test_set_dev_pasid(struct iommu_domain *domain, struct device *dev,
 	rc = xa_reserve(&tdev->pasids, pasid, GFP_KERNEL);
 	if (rc)
 		return rc;
-	if (!test_is_nested(domain))
-		WRITE_ONCE(to_test_domain(domain)->attached, true);
+	decide_format(domain);
 	guard(rwsem_write)(&tdev->fault_sem);
 	set_pasid(tdev, pasid, domain);
 	return 0;
@@ -580,6 +609,9 @@ static void test_release_device(struct device *dev)
 		iopf_queue_remove_device(tdev->owner->iopf, dev);
 	tdev->in_iopf = false;
 	set_plain(tdev, NULL);
+	/* The core does not detach a device's PASIDs from what the group has. */
+	scoped_guard(write_lock, &test_dma_lock)
+		xa_destroy(&tdev->pasids);
 	scoped_guard(spinlock, &tdev->owner->members_lock)
 		list_del(&tdev->entry);
 }
@@ -643,14 +675,14 @@ static void test_get_resv_regions(struct device *dev, struct list_head *list)
  * struct test_request - A page request that waits for its answer
  * @entry: In test_device.requests
  * @number: Its number, as the group of the request
- * @stop: Identifies who has made it
+ * @stoppers: Identifies who has made it
  * @code: The answer
  * @done: Completed with it
  */
 struct test_request {
 	struct list_head entry;
 	u32 number;
-	const bool *stop;
+	const atomic_t *stoppers;
 	enum iommu_page_response_code code;
 	struct completion done;
 };
@@ -679,15 +711,15 @@ static void test_page_response(struct device *dev, struct iopf_fault *evt,
 /**
  * test_page_requests_end - Deny all page requests of a channel that wait
  * @tdev: The device
- * @stop: As it was given to test_page_request()
+ * @stoppers: As it was given to test_page_request()
  */
-void test_page_requests_end(struct test_device *tdev, const bool *stop)
+void test_page_requests_end(struct test_device *tdev, const atomic_t *stoppers)
 {
 	struct test_request *request, *next;
 
 	guard(spinlock)(&tdev->requests_lock);
 	list_for_each_entry_safe(request, next, &tdev->requests, entry)
-		if (request->stop == stop)
+		if (request->stoppers == stoppers)
 			answer(tdev, request, IOMMU_PAGE_RESP_INVALID);
 }
 
@@ -705,7 +737,7 @@ static bool is_attached(struct test_device *tdev, u32 flags, u32 pasid)
  * @pasid: With IOASID_TEST_PASID
  * @iova: The address
  * @write: For writing
- * @stop: Set before test_page_requests_end() to end new requests, too
+ * @stoppers: Not 0 before test_page_requests_end(), to end new ones, too
  *
  * Context: No lock is held.
  *
@@ -713,11 +745,11 @@ static bool is_attached(struct test_device *tdev, u32 flags, u32 pasid)
  */
 enum ioasid_test_fault test_page_request(struct test_device *tdev, u32 flags,
 					 u32 pasid, u64 iova, bool write,
-					 const bool *stop)
+					 const atomic_t *stoppers)
 {
 	struct device *dev = &tdev->pdev->dev;
 	struct test_request request = {
-		.stop = stop,
+		.stoppers = stoppers,
 		.code = IOMMU_PAGE_RESP_INVALID,
 	};
 	struct iopf_fault event = {
@@ -740,7 +772,7 @@ enum ioasid_test_fault test_page_request(struct test_device *tdev, u32 flags,
 	}
 	init_completion(&request.done);
 	scoped_guard(spinlock, &tdev->requests_lock) {
-		if (*stop)
+		if (atomic_read(stoppers))
 			return IOASID_TEST_FAULT_REQUEST;
 		request.number = tdev->next_request++;
 		list_add_tail(&request.entry, &tdev->requests);
@@ -752,7 +784,7 @@ enum ioasid_test_fault test_page_request(struct test_device *tdev, u32 flags,
 		if (is_attached(tdev, flags, pasid))
 			iommu_report_device_fault(dev, &event);
 		else
-			test_page_requests_end(tdev, stop);
+			test_page_requests_end(tdev, stoppers);
 	}
 
 	if (wait_for_completion_killable(&request.done)) {

@@ -14,13 +14,17 @@
  *   test_device.lock    attributes and state of a device in configfs
  *   test_iommu.lock     the same of an IOMMU
  *   (the IOMMU core's locks; the driver's callbacks run under them)
- *   test_device.fault_sem  held for reading while a fault is being reported
+ *   test_device.fault_sem  held for reading while a fault is being reported, and
+ *                       for writing when the device is detached: no fault is
+ *                       reported for what is not attached. When it is attached
+ *                       to something else, the IOMMU core may still find who
+ *                       listened to the faults of what was there before.
  *   test_dma_lock       held for reading by each access to memory, from the
  *                       look at what the device is attached to until the memory
  *                       was copied; held for writing to change an attachment or
  *                       to drop translations. So who held it for writing knows
  *                       that no access under way uses what was there before.
- *   xa_lock of a cache; test_domain.top_lock
+ *   xa_lock of a cache; test_domain.top_lock; test_device.msg_lock
  *
  * VFIO's locks are outside of all but the first two, which are never held when
  * VFIO is called, except that a device is plugged and unplugged under its lock.
@@ -182,6 +186,8 @@ enum test_kind {
  * @requests_lock: Protects @requests and @next_request
  * @requests: struct test_request that wait for an answer
  * @next_request: Number of the next
+ * @name: Of @pdev, "" if there is none; under @requests_lock
+ * @msg_lock: Protects @msg
  * @msg: Messages of its interrupts, by vector
  */
 struct test_device {
@@ -200,6 +206,8 @@ struct test_device {
 	spinlock_t requests_lock; /* requests, next_request */
 	struct list_head requests;
 	u32 next_request;
+	char name[32];
+	raw_spinlock_t msg_lock; /* msg */
 	struct msi_msg msg[IOASID_TEST_NUM_MSI];
 };
 
@@ -232,7 +240,7 @@ void test_tlb_drop_all(struct test_tlb *tlb);
  * @amdv1: The page table
  * @generic_ops: Operations of the page table's format
  * @ops: The same, with failures on demand
- * @iommu: The IOMMU it was made for
+ * @iommu: The IOMMU it was made for; a reference is held
  * @features: Those of the IOMMU
  * @flags: IOMMU_HWPT_ALLOC_*
  * @coherent: DMA is made to snoop
@@ -271,6 +279,7 @@ struct test_domain {
  * @entry: In the parent's list
  * @table: Address of the top table
  * @levels: 3 to 5
+ * @flags: IOMMU_HWPT_ALLOC_*
  * @tlb: What was found in it, translated by the parent, too
  */
 struct test_nested {
@@ -279,6 +288,7 @@ struct test_nested {
 	struct list_head entry;
 	u64 table;
 	u32 levels;
+	u32 flags;
 	struct test_tlb tlb;
 };
 
@@ -307,8 +317,8 @@ struct iommu_domain *test_attached(struct test_device *tdev, u32 flags,
 				   u32 pasid);
 enum ioasid_test_fault test_page_request(struct test_device *tdev, u32 flags,
 					 u32 pasid, u64 iova, bool write,
-					 const bool *stop);
-void test_page_requests_end(struct test_device *tdev, const bool *stop);
+					 const atomic_t *stoppers);
+void test_page_requests_end(struct test_device *tdev, const atomic_t *stoppers);
 
 /* ---- devices (test_device.c), interrupts (test_msi.c) ---- */
 
@@ -320,8 +330,9 @@ void test_msi_exit(void);
 void test_msi_set_domain(struct test_device *tdev, struct device *dev);
 bool test_msi_is_doorbell(phys_addr_t phys);
 void test_msi_write(struct msi_desc *desc, struct msi_msg *msg);
-int test_msi_virq(struct test_device *tdev, struct device *dev,
-		  const struct msi_msg *msg);
+void test_msi_clear(struct test_device *tdev);
+bool test_msi_send(struct test_device *tdev, struct device *dev,
+		   unsigned int vector);
 
 /* ---- built in (test_probe.c) ---- */
 

@@ -187,39 +187,64 @@ void test_msi_set_domain(struct test_device *tdev, struct device *dev)
  */
 void test_msi_write(struct msi_desc *desc, struct msi_msg *msg)
 {
-	test_device_of(msi_desc_to_dev(desc))->msg[desc->msi_index] = *msg;
+	struct test_device *tdev = test_device_of(msi_desc_to_dev(desc));
+
+	guard(raw_spinlock_irqsave)(&tdev->msg_lock);
+	tdev->msg[desc->msi_index] = *msg;
 }
 
 /**
- * test_msi_virq - Send a message through the IOMMU
+ * test_msi_clear - Forget the messages of all interrupts
  * @tdev: The device
- * @dev: The same
- * @msg: The message
- *
- * Return: The Linux interrupt that it raises, or 0 if it does not arrive.
  */
-int test_msi_virq(struct test_device *tdev, struct device *dev,
-		  const struct msi_msg *msg)
+void test_msi_clear(struct test_device *tdev)
 {
-	u64 iova = (u64)msg->address_hi << 32 | msg->address_lo;
-	struct test_device *whose;
+	guard(raw_spinlock_irqsave)(&tdev->msg_lock);
+	memset(tdev->msg, 0, sizeof(tdev->msg));
+}
+
+/* Whether a message gets through the IOMMU to the doorbell. */
+static bool reaches_doorbell(struct test_device *tdev, u64 iova)
+{
 	phys_addr_t phys;
 	bool hit;
 
-	if (!iova)
-		return 0;
-	if (tdev->owner->features.msi == TEST_MSI_MODE_MAPPED) {
-		guard(read_lock)(&test_dma_lock);
-		if (!tdev->domain ||
-		    test_translate(tdev->domain, iova, true, &phys, &hit) ||
-		    !test_msi_is_doorbell(phys))
-			return 0;
-	}
-	whose = xa_load(&irq_numbers, msg->data);
-	if (!whose || (whose != tdev &&
-		       tdev->owner->features.msi != TEST_MSI_MODE_UNSAFE))
-		return 0;
-	return irq_find_mapping(dev_get_msi_domain(dev), msg->data);
+	if (tdev->owner->features.msi != TEST_MSI_MODE_MAPPED)
+		return iova == TEST_MSI_DIRECT;
+	guard(read_lock)(&test_dma_lock);
+	return tdev->domain &&
+	       !test_translate(tdev->domain, iova, true, &phys, &hit) &&
+	       test_msi_is_doorbell(phys);
+}
+
+/**
+ * test_msi_send - Send the message of an interrupt
+ * @tdev: The device
+ * @dev: The same
+ * @vector: Which
+ *
+ * Context: Interrupts are off.
+ *
+ * Return: Whether it has arrived.
+ */
+bool test_msi_send(struct test_device *tdev, struct device *dev,
+		   unsigned int vector)
+{
+	struct test_device *whose;
+	struct msi_msg msg;
+	u64 iova;
+
+	scoped_guard(raw_spinlock_irqsave, &tdev->msg_lock)
+		msg = tdev->msg[vector];
+	iova = (u64)msg.address_hi << 32 | msg.address_lo;
+	if (!iova || !reaches_doorbell(tdev, iova))
+		return false;
+	whose = xa_load(&irq_numbers, msg.data);
+	if (whose != tdev &&
+	    (!whose || tdev->owner->features.msi != TEST_MSI_MODE_UNSAFE))
+		return false;
+	return !generic_handle_domain_irq_safe(dev_get_msi_domain(dev),
+					       msg.data);
 }
 
 /**

@@ -20,8 +20,12 @@ DEFINE_RWLOCK(test_dma_lock);
 
 #define TLB_SHIFT	12
 #define TLB_MASK	GENMASK_ULL(TLB_SHIFT - 1, 0)
-/* Beyond this nothing is kept: dropping it all must not take long. */
-#define TLB_MAX		32768
+/*
+ * Beyond this nothing is kept, in all IOMMUs together: dropping it must not take
+ * long, and users decide how many page tables there are.
+ */
+#define TLB_MAX		65536
+static atomic_t tlb_total;
 
 /* A kept translation: page frame number of 4 KiB, and */
 #define TLB_READ	0x1UL
@@ -58,6 +62,7 @@ void test_tlb_drop(struct test_tlb *tlb, u64 first, u64 last)
 			  last >> TLB_SHIFT) {
 		xa_erase(&tlb->entries, index);
 		atomic_dec(&tlb->num);
+		atomic_dec(&tlb_total);
 	}
 }
 
@@ -68,7 +73,7 @@ void test_tlb_drop(struct test_tlb *tlb, u64 first, u64 last)
 void test_tlb_drop_all(struct test_tlb *tlb)
 {
 	xa_destroy(&tlb->entries);
-	atomic_set(&tlb->num, 0);
+	atomic_sub(atomic_xchg(&tlb->num, 0), &tlb_total);
 }
 
 static void tlb_keep(struct test_tlb *tlb, u64 iova, phys_addr_t phys,
@@ -77,12 +82,14 @@ static void tlb_keep(struct test_tlb *tlb, u64 iova, phys_addr_t phys,
 	void *entry = xa_mk_value((phys >> TLB_SHIFT) << TLB_FLAGS | flags);
 	void *old;
 
-	if (atomic_read(&tlb->num) >= TLB_MAX)
+	if (atomic_read(&tlb_total) >= TLB_MAX)
 		return;
 	old = xa_store(&tlb->entries, iova >> TLB_SHIFT, entry,
-		       GFP_ATOMIC | __GFP_NOWARN);
-	if (!old)
+		       GFP_NOWAIT | __GFP_NOWARN);
+	if (!old) {
 		atomic_inc(&tlb->num);
+		atomic_inc(&tlb_total);
+	}
 }
 
 static bool tlb_find(struct test_tlb *tlb, u64 iova, bool write,
@@ -261,7 +268,7 @@ static enum ioasid_test_fault nested_walk(const struct test_nested *nested,
 		return IOASID_TEST_FAULT_PERMISSION;
 	fault = translate(nested->parent, table | (iova & mask), write, phys,
 			  flags, &hit);
-	if (!(allowed & FS_WRITE))
+	if (!fault && !(allowed & FS_WRITE))
 		*flags &= ~TLB_WRITE;
 	return fault;
 }
