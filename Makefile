@@ -3,7 +3,7 @@
 # This repository mirrors a kernel tree and is no kernel by itself; here is how
 # to try it, test it, and put it into one.
 
-export V LINUX IOASID_BASE IOASID_CACHE TESTS PLATFORM
+export V LINUX IOASID_BASE IOASID_CACHE TESTS PLATFORM IOMMU
 export ROW CANDIDATE OP BENCH_CSV BENCH_IOMMU
 
 .PHONY: help demo check check-all lint coverage bench bench-profile overlay unoverlay clean distclean
@@ -27,6 +27,8 @@ help:
 	@echo 'IOASID_BASE=7.3    fetch this version (7.2 is the default)'
 	@echo 'IOASID_CACHE=<dir> the cache (~/.cache/ioasid is the default; 4 GB)'
 	@echo 'TESTS="map dma"    check with these test programs only'
+	@echo 'PLATFORM=test      and on this platform only: test, vtd, vtd-legacy, amd, ...'
+	@echo 'IOMMU=test         the demo on a machine without an IOMMU: vtd is the default'
 	@echo 'ROW=<row>          bench this row only (thp-2m, ...); of the profile also'
 	@echo '                   CANDIDATE=native|type1|iommufd OP=map|unmap|attach BENCH_IOMMU=vtd|amd'
 	@echo 'BENCH_CSV=<file>   where bench puts the raw counts'

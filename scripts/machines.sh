@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The machines that guests run on.  A platform is what tests are counted for;
-# most are one machine, see platform_guests() in scripts/check.
+# most are one machine, see add_guests() in scripts/check.
 
 # machine <name>
 # Sets machine_options (for QEMU), machine_append (for the kernel's command
@@ -31,6 +31,9 @@ machine()
 	# Without noapic the serial port's interrupt is lost.
 	amd)	machine_options=(-M q35 -device "amd-iommu,intremap=off")
 		machine_append="iommu=nopt noapic iommufd.allow_unsafe_interrupts=1" ;;
+	# No IOMMU but the one of ioasid_test_iommu, which is software
+	test)	machine_options=(-M q35)
+		machine_append= ;;
 	*)	die "there is no machine $1; see scripts/machines.sh" ;;
 	esac
 }
