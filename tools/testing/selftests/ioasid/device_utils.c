@@ -296,6 +296,13 @@ int dev_dma_copy(struct dma_device *dev, __u64 from, __u64 to, size_t length)
 	return 0;
 }
 
+bool dev_has_write_only(const struct dma_device *dev)
+{
+	return dev->kind == &test_device_kind ||
+	       !access("/sys/class/iommu/dmar0", F_OK) ||
+	       !access("/sys/class/iommu/ivhd0", F_OK);
+}
+
 /* ---- drivers ---- */
 
 /* Name of the driver, empty if there is none. */

@@ -81,6 +81,9 @@ int dev_dma_wait(struct dma_device *dev);
 int dev_dma(struct dma_device *dev, __u64 iova, size_t length, bool to_ram);
 int dev_dma_copy(struct dma_device *dev, __u64 from, __u64 to, size_t length);
 
+/* Whether its IOMMU can refuse reads and still allow writes. */
+bool dev_has_write_only(const struct dma_device *dev);
+
 /* Drivers of a device of that bus, which need not be one that does DMA */
 void bus_driver(const char *bus, const char *name, char *driver, size_t size);
 int bus_unbind(const char *bus, const char *name);

@@ -186,7 +186,7 @@ TEST_F(dma, read_only)
 
 TEST_F(dma, write_only)
 {
-	if (!iommu_has_write_only())
+	if (!dev_has_write_only(&self->dev))
 		SKIP(return, "the IOMMU cannot refuse reads alone");
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, WRITE_ONLY,
 				self->mem, TEST_IOVA, PAGE));

@@ -320,12 +320,6 @@ int vfio_detach_pasid(int device, __u32 pasid)
 	return 0;
 }
 
-bool iommu_has_write_only(void)
-{
-	return !access("/sys/class/iommu/dmar0", F_OK) ||
-	       !access("/sys/class/iommu/ivhd0", F_OK);
-}
-
 /* ---- what the kernel counts ---- */
 
 static long find_number(const char *text, const char *key)

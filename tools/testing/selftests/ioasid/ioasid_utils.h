@@ -60,9 +60,6 @@ int vfio_detach(int device);
 int vfio_attach_pasid(int device, __u32 pasid, __u32 ioasid);
 int vfio_detach_pasid(int device, __u32 pasid);
 
-/* Whether the platform's IOMMU can refuse reads and still allow writes. */
-bool iommu_has_write_only(void);
-
 /* ---- what the kernel counts ---- */
 
 /**

@@ -992,20 +992,24 @@ TEST_F(device, max_objects)
 
 TEST_F(device, attach_with_pasid)
 {
-	struct vfio_device_attach_iommufd_pt attach = {
-		.argsz = sizeof(attach),
-		.flags = VFIO_DEVICE_ATTACH_PASID,
-		.pt_id = self->ioasid,
-		.pasid = 1,
-	};
 	struct iommu_device_info info = {};
 
 	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
-	if (info.pasid_bits)
-		SKIP(return, "the device has PASIDs");
-	EXPECT_EQ(-1, ioctl(self->dev.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT,
-			    &attach));
-	EXPECT_EQ(EOPNOTSUPP, errno);
+	if (!info.pasid_bits) {
+		EXPECT_EQ(-EOPNOTSUPP, vfio_attach_pasid(self->dev.fd, 1,
+							 self->ioasid));
+		EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
+		return;
+	}
+	EXPECT_EQ(-EINVAL, vfio_attach_pasid(self->dev.fd,
+					     1U << info.pasid_bits,
+					     self->ioasid));
+	EXPECT_EQ(0, vfio_attach_pasid(self->dev.fd,
+				       (1U << info.pasid_bits) - 1,
+				       self->ioasid));
+	EXPECT_EQ(-EBUSY, ioasid_free(self->iommu, self->ioasid));
+	EXPECT_EQ(0, vfio_detach_pasid(self->dev.fd,
+				       (1U << info.pasid_bits) - 1));
 	EXPECT_EQ(0, ioasid_free(self->iommu, self->ioasid));
 }
 
