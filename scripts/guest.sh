@@ -17,7 +17,8 @@ guests=()
 declare -A guest_machine=() guest_tests=()
 guest_runner=
 
-# Edu devices, alone and in groups: what the tests expect of every machine
+# Edu devices, alone and in groups: what the tests expect of every machine.  In
+# one without an IOMMU they are of no use; scripts/guest/init makes others there.
 test_devices=(
 	-device "edu,addr=5.0"
 	-device "edu,addr=6.0,multifunction=on" -device "edu,addr=6.1"
@@ -38,13 +39,13 @@ seconds_of()
 {
 	local seconds
 
-	seconds=$(sed -n "s/^$1 //p" "$run/seconds" 2>/dev/null)
+	seconds=$(sed -n "s/^$1 //p" "$run/seconds-$2" 2>/dev/null)
 	echo "${seconds:-10}"
 }
 
-# share <number> <ahead> <test programs>: as even shares as can be, one per line;
-# the last one has so many seconds less to do.  How long a program took last time
-# decides nothing but who runs it.
+# share <number> <ahead> <test programs> <platform>: as even shares as can be,
+# one per line; the last one has so many seconds less to do.  How long a program
+# took last time decides nothing but who runs it.
 share()
 {
 	local number=$1 name seconds shares=() loads=() i least
@@ -61,7 +62,7 @@ share()
 		done
 		shares[least]+="$name "
 		loads[least]=$((loads[least] + seconds))
-	done < <(for name in $3; do echo "$(seconds_of "$name") $name"; done | sort -k1,1nr -s)
+	done < <(for name in $3; do echo "$(seconds_of "$name" "$4") $name"; done | sort -k1,1nr -s)
 	printf '%s\n' "${shares[@]}"
 }
 
