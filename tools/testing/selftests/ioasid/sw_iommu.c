@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -511,12 +512,16 @@ TEST_F(sw_iommu, one_table_for_two)
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
 	EXPECT_EQ(IOASID_TEST_FAULT_NOT_PRESENT,
 		  fill_at(&self->two, TEST_IOVA, PAGE, OLD));
-	/* Whom it was made for leaves first. */
+	/* Whom it was made for leaves first, and all that there was of it. */
 	dev_close(&self->one);
+	ASSERT_EQ(0, test_iommu_remove("a"));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem, TEST_IOVA, PAGE));
 	EXPECT_EQ(IOASID_TEST_FAULT_NONE,
 		  fill_at(&self->two, TEST_IOVA, PAGE, NEW));
+	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
+	EXPECT_EQ(IOASID_TEST_FAULT_NOT_PRESENT,
+		  fill_at(&self->two, TEST_IOVA, PAGE, OLD));
 }
 
 /* A driver that decides on the format of a table when it attaches it. */
@@ -545,6 +550,11 @@ TEST_F(sw_iommu, attach_first)
 	EXPECT_TRUE(is_filled(self->mem + PAGE, PAGE, NEW));
 
 	/* That fails, and it is back where it was. */
+	ASSERT_EQ(0, test_iommu_fail("a", "map", 0, EBUSY));
+	EXPECT_EQ(-EBUSY, vfio_attach(self->one.fd, self->ioasid));
+	EXPECT_EQ(IOASID_TEST_FAULT_NONE,
+		  fill_at(&self->one, TEST_IOVA, PAGE, MARK));
+	EXPECT_TRUE(is_filled(self->mem + PAGE, PAGE, MARK));
 	ASSERT_EQ(0, test_iommu_fail("a", "map", 0, ENOMEM));
 	EXPECT_EQ(-ENOMEM, vfio_attach(self->one.fd, self->ioasid));
 	EXPECT_EQ(IOASID_TEST_FAULT_NONE,
@@ -1035,7 +1045,7 @@ TEST_F(sw_iommu, mapped_interrupts)
 	EXPECT_EQ(0x7ffffff, ranges[0].last);
 	EXPECT_EQ(0x8100000, ranges[1].first);
 	/* It is no memory for DMA either. */
-	EXPECT_NE(IOASID_TEST_FAULT_NONE,
+	EXPECT_EQ(IOASID_TEST_FAULT_INTERRUPT,
 		  fill_at(&self->one, 0x8000000, 8, MARK));
 	/* UNMAP of everything is not meant for it. */
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
@@ -1052,6 +1062,161 @@ TEST_F(sw_iommu, mapped_interrupts)
 	EXPECT_EQ(4, globals.interrupts);
 	EXPECT_EQ(3, globals.delivered);
 	close(event);
+}
+
+/* The page of the interrupts comes first into a table that is filled late. */
+TEST_F(sw_iommu, mapped_interrupts_attach_first)
+{
+	int event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	__u64 value;
+
+	ASSERT_LE(0, event);
+	ASSERT_EQ(0, begin_attached(self, "msi=mapped;attach_first=1"));
+	ASSERT_EQ(0, test_device_irq(&self->one, IOASID_TEST_IRQ_MSI, 0,
+				     event));
+	ASSERT_EQ(0, test_device_raise(&self->one, 0));
+	EXPECT_EQ(8, read(event, &value, 8));
+	ASSERT_EQ(0, vfio_attach(self->one.fd, self->other));
+	ASSERT_EQ(0, test_device_raise(&self->one, 0));
+	EXPECT_EQ(8, read(event, &value, 8));
+	ASSERT_EQ(0, vfio_detach(self->one.fd));
+	ASSERT_EQ(0, vfio_attach(self->one.fd, self->ioasid));
+	ASSERT_EQ(0, test_device_raise(&self->one, 0));
+	EXPECT_EQ(8, read(event, &value, 8));
+	close(event);
+}
+
+static int set_irqs(struct dma_device *dev, __u32 index, __u32 flags,
+		    __u32 start, __u32 count)
+{
+	struct {
+		struct vfio_irq_set set;
+		__s32 fd[2];
+	} arg = {
+		.set = {
+			.argsz = sizeof(arg),
+			.index = index,
+			.flags = VFIO_IRQ_SET_ACTION_TRIGGER | flags,
+			.start = start,
+			.count = count,
+		},
+		.fd = { -1, -1 },
+	};
+
+	return ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &arg) ? -errno : 0;
+}
+
+TEST_F(sw_iommu, odd_interrupts)
+{
+	ASSERT_EQ(0, begin_attached(self, NULL));
+	EXPECT_EQ(-EINVAL, set_irqs(&self->one, IOASID_TEST_IRQ_REQ,
+				    VFIO_IRQ_SET_DATA_EVENTFD, 0, 0));
+	EXPECT_EQ(-EINVAL, set_irqs(&self->one, IOASID_TEST_IRQ_REQ,
+				    VFIO_IRQ_SET_DATA_EVENTFD, 0, 2));
+	EXPECT_EQ(0, set_irqs(&self->one, IOASID_TEST_IRQ_REQ,
+			      VFIO_IRQ_SET_DATA_EVENTFD, 0, 1));
+	EXPECT_EQ(-EINVAL, set_irqs(&self->one, IOASID_TEST_NUM_IRQS,
+				    VFIO_IRQ_SET_DATA_EVENTFD, 0, 1));
+	EXPECT_EQ(-EINVAL, set_irqs(&self->one, IOASID_TEST_IRQ_MSI,
+				    VFIO_IRQ_SET_DATA_EVENTFD,
+				    IOASID_TEST_NUM_MSI - 1, 2));
+	EXPECT_EQ(0, set_irqs(&self->one, IOASID_TEST_IRQ_MSI,
+			      VFIO_IRQ_SET_DATA_EVENTFD,
+			      IOASID_TEST_NUM_MSI - 1, 1));
+	EXPECT_EQ(0, set_irqs(&self->one, IOASID_TEST_IRQ_MSI,
+			      VFIO_IRQ_SET_DATA_EVENTFD, 0, 0));
+	EXPECT_EQ(0, set_irqs(&self->one, IOASID_TEST_IRQ_MSI,
+			      VFIO_IRQ_SET_DATA_NONE, 0, 0));
+	EXPECT_EQ(0, test_device_raise(&self->one, 0));
+}
+
+/* ---- several programs drive the device ---- */
+
+struct racer {
+	struct dma_device *dev;
+	bool enough;
+};
+
+static void *start_again(void *arg)
+{
+	struct racer *racer = arg;
+
+	while (!__atomic_load_n(&racer->enough, __ATOMIC_RELAXED))
+		stream(racer->dev, IOASID_TEST_FILL, 0, PAGE);
+	return NULL;
+}
+
+/* Who stops it gets away, however often somebody else starts it. */
+TEST_F_TIMEOUT(sw_iommu, start_against_stop, 60)
+{
+	struct racer racer = { .dev = &self->one };
+	struct ioasid_test_status status;
+	pthread_t thread;
+	int i;
+
+	ASSERT_EQ(0, begin_attached(self, NULL));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, start_again, &racer));
+	for (i = 0; i < 300; i++) {
+		ASSERT_EQ(0, test_device_stop(&self->one, 0, &status));
+		ASSERT_EQ(0, test_device_reset(&self->one));
+	}
+	__atomic_store_n(&racer.enough, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	ASSERT_EQ(0, test_device_stop(&self->one, 0, &status));
+	EXPECT_EQ(0, status.running);
+}
+
+static void *fill_for_long(void *arg)
+{
+	struct ioasid_test_command command = {
+		.op = IOASID_TEST_FILL,
+		.flags = IOASID_TEST_KEEP_GOING,
+		.iova = TEST_IOVA,
+		.length = 1ULL << 40,
+		.step = 8,
+		.pattern = MARK,
+	};
+
+	return (void *)(long)test_device_run(arg, 0, &command);
+}
+
+/* A reset ends what another thread waits for, before it returns. */
+TEST_F_TIMEOUT(sw_iommu, reset_under_command, 60)
+{
+	struct ioasid_test_globals globals;
+	pthread_t thread;
+	int tries;
+
+	ASSERT_EQ(0, begin_attached(self, NULL));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, fill_for_long, &self->one));
+	for (tries = 0; tries < 10000 && !self->mem[0]; tries++)
+		usleep(1000);
+	EXPECT_NE(0, self->mem[0]);
+	ASSERT_EQ(0, ioctl(self->one.fd, VFIO_DEVICE_RESET));
+	memset(self->mem, 0, MEM_PAGES * PAGE);
+	ASSERT_EQ(0, test_device_globals(&self->one, &globals));
+	EXPECT_EQ(0, globals.accesses);
+	pthread_join(thread, NULL);
+	EXPECT_TRUE(all_bytes(self->mem, MEM_PAGES * PAGE, 0));
+}
+
+/* What one has done with a device is nothing for the next. */
+TEST_F(sw_iommu, open_again)
+{
+	struct ioasid_test_status status;
+	char data[8];
+
+	ASSERT_EQ(0, begin_attached(self, NULL));
+	ASSERT_EQ(0, test_device_buffer_write(&self->one, 0, "secret!", 8));
+	EXPECT_EQ(IOASID_TEST_FAULT_NOT_PRESENT,
+		  fill_at(&self->one, 2 * TEST_IOVA, 8, MARK));
+	dev_close(&self->one);
+	ASSERT_EQ(0, dev_open_bind(&self->one, self->iommu));
+	ASSERT_EQ(0, test_device_buffer_read(&self->one, 0, data, 8));
+	EXPECT_TRUE(all_bytes(data, 8, 0));
+	ASSERT_EQ(0, test_device_status(&self->one, 0, &status));
+	EXPECT_EQ(0, status.fault);
+	EXPECT_EQ(0, status.fault_iova);
 }
 
 /* ---- groups, plugging ---- */
@@ -1142,6 +1307,24 @@ TEST_F_TIMEOUT(sw_iommu, unplug_under_dma, 60)
 	EXPECT_EQ(IOASID_TEST_FAULT_NONE,
 		  fill_at(&self->one, TEST_IOVA, PAGE, NEW));
 	close(event);
+}
+
+/* A device that is unplugged forgets the PASIDs of its group. */
+TEST_F(sw_iommu, unplug_forgets_pasids)
+{
+	ASSERT_EQ(0, test_iommu_make("a", NULL));
+	ASSERT_EQ(0, test_device_make("a", "one", "group=g", &self->one));
+	ASSERT_EQ(0, dev_open_bind(&self->one, self->iommu));
+	ASSERT_EQ(0, test_device_make("a", "two", "group=g", &self->two));
+	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+				self->mem, TEST_IOVA, PAGE));
+	ASSERT_EQ(0, vfio_attach_pasid(self->one.fd, 2, self->ioasid));
+	ASSERT_EQ(0, test_device_unplug("a", "two"));
+	ASSERT_EQ(0, vfio_detach_pasid(self->one.fd, 2));
+	ASSERT_EQ(0, test_device_plug("a", "two", &self->two));
+	ASSERT_EQ(0, dev_open_bind(&self->two, self->iommu));
+	EXPECT_EQ(IOASID_TEST_FAULT_BLOCKED,
+		  fill_pasid(&self->two, 2, TEST_IOVA, PAGE, NEW));
 }
 
 /* One that is plugged into a group in use joins what the group has. */

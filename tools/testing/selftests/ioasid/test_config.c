@@ -61,7 +61,9 @@ TEST_F(config, device_comes_and_goes)
 	ASSERT_EQ(0, test_device_plug("a", "one", &self->dev));
 	EXPECT_EQ(0, access(self->dev.cdev, F_OK));
 
-	/* An IOMMU that has devices is not removed, one without is. */
+	/* What is plugged is not removed, nor an IOMMU that has devices. */
+	EXPECT_EQ(-1, rmdir(IOASID_TEST_CONFIGFS "/selftest-a/one"));
+	EXPECT_EQ(EBUSY, errno);
 	EXPECT_EQ(-1, rmdir(IOASID_TEST_CONFIGFS "/selftest-a"));
 	ASSERT_EQ(0, test_device_remove("a", "one"));
 	EXPECT_EQ(-1, access(self->dev.cdev, F_OK));

@@ -324,5 +324,7 @@ int test_device_make(const char *iommu, const char *device,
 /* Unplugs it, too. */
 int test_device_remove(const char *iommu, const char *device)
 {
-	return remove_dir(path_of(iommu, device, NULL));
+	int rc = test_device_unplug(iommu, device);
+
+	return remove_dir(path_of(iommu, device, NULL)) ?: rc;
 }
