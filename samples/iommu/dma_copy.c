@@ -234,19 +234,20 @@ static void test_print_fault(int device)
  *        it, and the device's own buffer
  * @print_fault: Tells what became of a copy that was refused
  */
-static const struct driver {
+struct driver {
 	const char *bus;
 	bool (*is)(const char *name);
 	void (*start)(int device);
 	void (*copy)(int device, __u64 iova, bool to_ram);
 	void (*print_fault)(int device);
-} drivers[] = {
+};
+
+static const struct driver drivers[] = {
 	{ "/sys/bus/pci", is_edu, edu_start, edu_copy, edu_print_fault },
 	{ "/sys/bus/platform", is_test_device, test_start, test_copy,
 	  test_print_fault },
+	{}
 };
-
-#define NUM_DRIVERS (sizeof(drivers) / sizeof(drivers[0]))
 
 /* Finds the device @name, or the first one behind an IOMMU if that is empty. */
 static const struct driver *find_device(char *name, size_t size)
@@ -256,7 +257,7 @@ static const struct driver *find_device(char *name, size_t size)
 	struct dirent *de;
 	DIR *dir;
 
-	for (driver = drivers; driver < drivers + NUM_DRIVERS; driver++) {
+	for (driver = drivers; driver->bus; driver++) {
 		snprintf(path, sizeof(path), "%s/devices", driver->bus);
 		dir = opendir(path);
 		while (dir && (de = readdir(dir))) {
@@ -352,7 +353,7 @@ static void print_graph(int iommu)
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", iommu);
 	f = fopen(path, "r");
 	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, "ioasid", 6) || !strncmp(line, "device", 6))
+		if (!strncmp(line, "ioasid:", 7) || !strncmp(line, "device:", 7))
 			printf("     %s", line);
 	if (f)
 		fclose(f);
