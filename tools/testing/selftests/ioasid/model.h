@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A random test of /dev/iommu against a model of it.
+ *
+ * The model knows, in the simplest way there is, what IOASIDs hold, what devices
+ * are attached to, and what is in memory. Each step does one operation: it
+ * chooses arguments, predicts from the model what comes of them, makes the call
+ * and compares; only what has succeeded changes the model. Then what the kernel
+ * tells about the IOASIDs is compared, and some addresses as devices see them.
+ *
+ *	model_memory.c	memory, and what must be in it
+ *	model_graph.c	IOASIDs, mappings and attachments; calls nothing
+ *	model_device.c	devices, and what their DMA must do
+ *	model_ops.c	the operations
+ *	model.c		runs
+ *
+ * A run depends on nothing but its seed: every choice is drawn from it.
+ */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include <linux/iommu.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "kselftest.h"
+#include "ioasid_utils.h"
+#include "test_iommu_utils.h"
+
+#define MAX_IOASIDS	7
+/* Of an IOASID; the run sets the module parameter dma_entry_limit to it. */
+#define MAX_MAPPINGS	40
+#define MAX_RANGES	(32 + MAX_MAPPINGS)
+#define MAX_TABLES	16
+#define MAX_MEMBERS	2
+#define MAX_RESERVED	3
+/* Plain DMA, then PASIDs */
+#define NUM_SLOTS	4
+/* What a device moves at most in one operation, in bytes */
+#define MAX_DMA		(4 * PAGE)
+#define HISTORY		10
+
+#define lengthof(array)	(sizeof(array) / sizeof((array)[0]))
+
+/* ---- memory: model_memory.c ---- */
+
+/**
+ * struct page - A page of memory
+ * @refs: The source that shows it now, and each mapping that has pinned it
+ * @seen: Where the program sees it, NULL if only devices do
+ * @data: What must be in it
+ */
+struct page {
+	unsigned int refs;
+	char *seen;
+	char *data;
+};
+
+/**
+ * struct source - Memory that can be mapped
+ * @name: For messages
+ * @mem: Where the process has it
+ * @num_pages: How much that is
+ * @unit: In how many pages at a time it is made, 512 for large pages
+ * @fd: The file that is mapped at @mem, or -1
+ * @prot: What the process may do there, as in PROT_READ and PROT_WRITE
+ * @pages: The pages that are there now
+ */
+struct source {
+	const char *name;
+	char *mem;
+	size_t num_pages;
+	size_t unit;
+	int fd;
+	int prot;
+	struct page **pages;
+};
+
+enum source_name {
+	SOURCE_SMALL,		/* private, small pages */
+	SOURCE_THP,		/* private, transparent huge pages */
+	SOURCE_MEMFD,		/* a memfd, also by its address */
+	SOURCE_HUGE_MEMFD,	/* the same of huge pages */
+	SOURCE_READ_ONLY,	/* the process cannot write it */
+	SOURCE_NONE,		/* the process cannot touch it */
+	NUM_SOURCES,
+};
+
+struct model;
+struct subject;
+
+int memory_setup(struct model *m);
+void memory_teardown(struct model *m);
+struct source *source_at(struct model *m, __u64 address, __u64 length);
+struct source *source_of_fd(struct model *m, int fd);
+struct page *page_get(struct page *page);
+void page_put(struct page *page);
+void page_compare(struct model *m, const struct page *page, const char *when);
+void memory_compare(struct model *m);
+void memory_write(struct model *m, struct source *src, size_t offset,
+		  size_t length);
+int memory_renew(struct model *m, struct source *src, size_t page, size_t num);
+
+/* ---- the graph: model_graph.c ---- */
+
+struct range {
+	__u64 first;
+	__u64 last;
+};
+
+struct ranges {
+	unsigned int num;
+	struct range range[MAX_RANGES];
+};
+
+/**
+ * struct instance - An IOMMU
+ * @name: In configfs
+ * @settings: What it is made with
+ * @width: Bits of its addresses
+ * @aperture: What its page tables reach
+ * @max_pasid: Its largest PASID, 0 for none
+ * @snoop_control: It can make DMA snoop
+ * @attach_first: It tells what its tables reach when it attaches them
+ * @shares_tables: It takes the tables of others that do
+ * @translates_msi: No address is kept for interrupts
+ * @reserved: What cannot be mapped for its devices
+ * @num_reserved: How many of those there are
+ */
+struct instance {
+	const char *name;
+	const char *settings;
+	unsigned int width;
+	struct range aperture;
+	__u32 max_pasid;
+	bool snoop_control;
+	bool attach_first;
+	bool shares_tables;
+	bool translates_msi;
+	struct range reserved[MAX_RESERVED];
+	unsigned int num_reserved;
+};
+
+/**
+ * struct mapping - A mapping of an IOASID
+ * @range: Its addresses
+ * @prot: IOMMU_MAP_DMA_READ and _WRITE
+ * @src: Where its memory comes from
+ * @page: Index of its first page there
+ * @by_file: Given as a file, not as an address
+ * @pinned: The pages that were there when it was pinned, NULL if it is not
+ */
+struct mapping {
+	struct range range;
+	__u32 prot;
+	struct source *src;
+	size_t page;
+	bool by_file;
+	struct page **pinned;
+};
+
+/**
+ * struct table - A page table of an IOASID
+ * @owner: The IOMMU that it was made for
+ * @users: Slots that are attached to it
+ */
+struct table {
+	const struct instance *owner;
+	unsigned int users;
+};
+
+/**
+ * struct ioas - An IOASID
+ * @id: Its number
+ * @width: As given when it was made
+ * @snoop: As given when it was made
+ * @maps: Its mappings, by address
+ * @num_maps: How many
+ * @tables: Its page tables, the oldest first
+ * @num_tables: How many
+ */
+struct ioas {
+	__u32 id;
+	__u32 width;
+	__u32 snoop;
+	struct mapping *maps[MAX_MAPPINGS];
+	unsigned int num_maps;
+	struct table tables[MAX_TABLES];
+	unsigned int num_tables;
+};
+
+/**
+ * struct slot - What the DMA of a group is attached to, plain or with a PASID
+ * @ioas: The IOASID, NULL for none
+ * @owner: For which IOMMU the page table was made
+ * @members: A bit for each device of the group that is attached
+ */
+struct slot {
+	struct ioas *ioas;
+	const struct instance *owner;
+	unsigned int members;
+};
+
+/**
+ * struct group - An IOMMU group
+ * @on: Its IOMMU
+ * @num_members: How many devices it has
+ * @slots: What they are attached to
+ */
+struct group {
+	const struct instance *on;
+	unsigned int num_members;
+	struct slot slots[NUM_SLOTS];
+};
+
+/**
+ * struct device - A device
+ * @name: In configfs
+ * @group: Its group
+ * @member: Its bit in &slot.members
+ * @dma: As the tests drive it; its file is open if it is bound
+ * @buffer: What must be in its buffer, the first 2 * MAX_DMA bytes
+ */
+struct device {
+	const char *name;
+	struct group *group;
+	unsigned int member;
+	struct dma_device dma;
+	char *buffer;
+};
+
+/* What an attachment comes to, as it was predicted */
+struct plan {
+	const struct instance *owner;
+	bool new_table;
+	bool nothing;
+};
+
+extern const __u32 slot_pasids[NUM_SLOTS];
+
+struct mapping *mapping_at(const struct ioas *ioas, __u64 iova);
+struct mapping *mapping_over(const struct ioas *ioas, struct range range);
+__u64 mapping_length(const struct mapping *map);
+void permitted_ranges(const struct model *m, const struct ioas *ioas,
+		      struct ranges *ranges);
+void device_ranges(const struct instance *on, struct ranges *ranges);
+bool ranges_contain(const struct ranges *ranges, struct range range);
+bool has_room(const struct model *m, const struct ioas *ioas, __u64 length);
+unsigned int num_attached(const struct model *m, const struct ioas *ioas);
+__u64 mapped_bytes(const struct ioas *ioas, bool only_pinned);
+
+int map_error(struct model *m, const struct ioas *ioas,
+	      const struct iommu_map_dma *cmd);
+int map_commit(struct model *m, struct ioas *ioas,
+	       const struct iommu_map_dma *cmd);
+int unmap_error(const struct ioas *ioas, const struct iommu_unmap_dma *cmd);
+__u64 unmap_commit(struct ioas *ioas, const struct iommu_unmap_dma *cmd);
+
+int attach_error(const struct model *m, const struct device *dev,
+		 unsigned int slot, const struct ioas *ioas, struct plan *plan);
+void attach_commit(struct model *m, struct device *dev, unsigned int slot,
+		   struct ioas *ioas, const struct plan *plan);
+void detach_commit(struct model *m, struct device *dev, unsigned int slot);
+struct ioas *ioas_new(struct model *m, __u32 id, __u32 width, __u32 snoop);
+void ioas_delete(struct model *m, struct ioas *ioas);
+
+/* ---- devices: model_device.c ---- */
+
+int devices_setup(struct model *m);
+void devices_teardown(struct model *m);
+int device_open(struct model *m, struct device *dev);
+void device_close(struct model *m, struct device *dev);
+void device_compare(struct model *m, struct device *dev);
+void device_dma(struct model *m, struct device *dev, unsigned int slot,
+		struct ioasid_test_command *command);
+void device_sample(struct model *m, const struct subject *about);
+void device_random(struct model *m, struct device **dev, unsigned int *slot);
+__u64 device_random_iova(struct model *m, const struct device *dev,
+			 unsigned int slot);
+
+/* ---- operations: model_ops.c ---- */
+
+/**
+ * struct operation - Something that a step can do
+ * @name: For messages
+ * @weight: How often it is done, relative to the others
+ * @changes_memory: Takes memory from under mappings, see &model.stale
+ * @run: Does it
+ * @done: How often it was done
+ */
+struct operation {
+	const char *name;
+	unsigned int weight;
+	bool changes_memory;
+	void (*run)(struct model *m);
+	unsigned long done;
+};
+
+extern struct operation operations[];
+extern const size_t num_operations;
+
+void operations_setup(struct model *m);
+void operations_teardown(struct model *m);
+void operations_check(struct model *m, bool all);
+
+/**
+ * struct subject - What an operation was about; looked at when it is done
+ * @ioas: An IOASID, or NULL
+ * @dev: A device, or NULL
+ * @slot: And what of it
+ * @has_iova: Also an address
+ * @iova: This
+ */
+struct subject {
+	const struct ioas *ioas;
+	struct device *dev;
+	unsigned int slot;
+	bool has_iova;
+	__u64 iova;
+};
+
+/* ---- runs: model.c ---- */
+
+/**
+ * struct model - A run
+ * @seed: What it has begun with
+ * @random: What the next random number comes from
+ * @step: Operations done
+ * @stale: The IOMMUs lose flushes, so devices may reach what is not mapped any
+ *         more: it must stay the process's own
+ * @iommu: Open file
+ * @instances: The IOMMUs
+ * @groups: Their groups
+ * @devices: The devices in these
+ * @sources: The memory
+ * @read_only_fd: The memfd, not open for writing
+ * @sealed_fd: A memfd that nobody may write
+ * @other_fd: No memory
+ * @ioases: The IOASIDs, NULL where there is none
+ * @subject: What the operation of this step was about
+ * @fail_nth: Open file in which a failure can be ordered, or -1
+ * @armed: The IOMMU that is to fail, or NULL
+ * @counts: What the kernel counted at the beginning
+ * @refused: Operations that have failed, as they had to
+ * @injected: Of those, because the driver was made to
+ * @tried: Calls that were made while an allocation failed
+ * @accesses: DMA that was compared
+ * @trace: Sum of all operations: that of a run that is repeated is the same
+ * @history: The latest operations
+ * @mismatch: What was wrong, empty if nothing is
+ */
+struct model {
+	__u64 seed;
+	__u64 random;
+	unsigned long step;
+	bool stale;
+	int iommu;
+	struct instance *instances;
+	unsigned int num_instances;
+	struct group *groups;
+	unsigned int num_groups;
+	struct device *devices;
+	unsigned int num_devices;
+	struct source sources[NUM_SOURCES];
+	int read_only_fd;
+	int sealed_fd;
+	int other_fd;
+	struct ioas *ioases[MAX_IOASIDS];
+	struct subject subject;
+	int fail_nth;
+	const struct instance *armed;
+	struct counts counts;
+	unsigned long refused;
+	unsigned long injected;
+	unsigned long tried;
+	unsigned long accesses;
+	__u64 trace;
+	char history[HISTORY][200];
+	char mismatch[300];
+};
+
+__u64 random_number(struct model *m);
+__u64 random_below(struct model *m, __u64 limit);
+bool one_in(struct model *m, unsigned int number);
+
+void doing(struct model *m, const char *format, ...) __printf(2, 3);
+void mismatch(struct model *m, const char *format, ...) __printf(2, 3);
+bool returned(struct model *m, int want, int rc);
+
+#endif
