@@ -74,7 +74,7 @@ run_guest()
 	tests=$logs/tests
 	rm -rf "$tests"
 	mkdir -p "$tests"
-	limit=$(sed -n 's/^timeout=//p' "$repo/tools/testing/selftests/ioasid/settings")
+	limit=${IOASID_LIMIT:-$(sed -n 's/^timeout=//p' "$repo/tools/testing/selftests/ioasid/settings")}
 	for name in ${guest_tests[$1]}; do
 		if ! [ -x "$programs/$name" ]; then
 			say "there is no test program $name in tools/testing/selftests/ioasid"
