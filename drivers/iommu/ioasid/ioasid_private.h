@@ -44,6 +44,7 @@
 
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
+#include <linux/iova_bitmap.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
@@ -224,6 +225,8 @@ enum mapping_state {
  * @state: enum mapping_state
  * @pinned: The mapping holds a pin of @mem
  * @num_accesses: Pins that in-kernel accesses hold in the range
+ * @dirty: What was written and not reported yet, if the address space may be
+ *         tracked, else NULL
  *
  * All members but the constant @mem, @offset and @prot are protected by the
  * lock of the address space.
@@ -241,6 +244,7 @@ struct mapping {
 	enum mapping_state state;
 	bool pinned;
 	unsigned int num_accesses;
+	struct dirty_bits *dirty;
 };
 
 static inline unsigned long mapping_length(const struct mapping *map)
@@ -265,6 +269,33 @@ void mapping_rebase(struct mapping *map, struct pinned_mem *mem,
 #define for_each_mapping(map, root, from, to)                           \
 	for ((map) = mapping_find(root, from);                          \
 	     (map) && (map)->first <= (to); (map) = mapping_next(map))
+
+/* ------------------------------------------------------------------------- */
+/* Dirty tracking (dirty.c, iova_bitmap.c) */
+
+/**
+ * struct dirty_bits - A bit for each page of a mapping
+ * @num_pages: Pages that @bits lies in
+ * @bits: The bits
+ * @pages: Those pages
+ */
+struct dirty_bits {
+	unsigned long num_pages;
+	unsigned long *bits;
+	struct page *pages[] __counted_by(num_pages);
+};
+
+struct dirty_bits *dirty_bits_alloc(unsigned long length);
+void dirty_bits_free(struct dirty_bits *bits);
+int dirty_split(const struct mapping *head, struct mapping *tail);
+void dirty_mark(struct mapping *map, unsigned long first, unsigned long last);
+void dirty_collect(const struct mapping *map, unsigned long first,
+		   unsigned long last, unsigned int shift,
+		   unsigned long *window);
+void dirty_forget(struct mapping *map, unsigned long first, unsigned long last,
+		  unsigned int shift, const unsigned long *window);
+int ioasid_fill_bits(struct dirty_bits *bits, unsigned long first,
+		     unsigned long length, iova_bitmap_fn_t fn, void *opaque);
 
 /* ------------------------------------------------------------------------- */
 /* Contexts and objects (main.c, object.c) */

@@ -175,6 +175,7 @@ struct mapping *mapping_split(struct rb_root *root, struct mapping *map,
 			      unsigned long at)
 {
 	struct mapping *tail;
+	int rc;
 
 	tail = kzalloc_obj(*tail, GFP_KERNEL_ACCOUNT);
 	if (!tail)
@@ -187,6 +188,11 @@ struct mapping *mapping_split(struct rb_root *root, struct mapping *map,
 	tail->prot = map->prot;
 	tail->state = map->state;
 	tail->pinned = map->pinned;
+	rc = dirty_split(map, tail);
+	if (rc) {
+		kfree(tail);
+		return ERR_PTR(rc);
+	}
 	pinned_mem_get(tail->mem);
 	if (tail->pinned)
 		pinned_mem_pin_again(tail->mem);
