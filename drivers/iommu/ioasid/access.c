@@ -8,6 +8,10 @@
  * UNMAP asks the accesses to let go, and gives up if one does not. Memory that
  * was pinned for an access stays pinned until the mapping or the access goes.
  *
+ * Where it may be tracked what is written, a transfer marks the pages that it
+ * has written, and pins are kept in ioasid.pins: a page counts as written as long
+ * as it is pinned, and is marked when it is let go.
+ *
  * access.lock is held while memory is pinned. Unpinning does not take it, so
  * that a user's callback never waits for user memory.
  */
@@ -264,6 +268,38 @@ void ioasid_access_notify(struct ioasid *ioas, unsigned long first,
 
 /* ---- memory ---- */
 
+static void mark_written(struct ioasid *ioas, unsigned long first,
+			 unsigned long last)
+{
+	struct mapping *map;
+
+	lockdep_assert_held(&ioas->lock);
+
+	for_each_mapping(map, &ioas->mappings, first, last)
+		if (map->state != MAPPING_BUSY && map->prot & IOMMU_WRITE)
+			dirty_mark(map, max(first, map->first),
+				   min(last, map->last));
+}
+
+static void pin_remove(struct ioasid *ioas, unsigned long first,
+		       unsigned long last)
+{
+	struct interval_tree_node *node;
+
+	lockdep_assert_held(&ioas->lock);
+
+	for (node = interval_tree_iter_first(&ioas->pins, first, last); node;
+	     node = interval_tree_iter_next(node, first, last)) {
+		if (node->start != first || node->last != last)
+			continue;
+		mark_written(ioas, first, last);
+		interval_tree_remove(node, &ioas->pins);
+		kfree(node);
+		return;
+	}
+	WARN_ON_ONCE(1);
+}
+
 static int prot_of(unsigned int flags)
 {
 	return flags & IOMMUFD_ACCESS_RW_WRITE ? IOMMU_WRITE : IOMMU_READ;
@@ -334,7 +370,9 @@ static bool pages_aligned(const struct mapping *map, unsigned long first,
 	       PAGE_ALIGNED(last - first + 1);
 }
 
-static int pin_range(struct iommufd_access *access, unsigned long first,
+/* @node is for ioasid.pins, NULL if it has none. */
+static int pin_range(struct iommufd_access *access,
+		     struct interval_tree_node *node, unsigned long first,
 		     unsigned long last, struct page **pages, int prot)
 {
 	struct ioasid *ioas = access->ioas;
@@ -363,6 +401,8 @@ static int pin_range(struct iommufd_access *access, unsigned long first,
 			cur += PAGE_SIZE;
 		}
 		if (map_last == last) {
+			if (node)
+				interval_tree_insert(node, &ioas->pins);
 			WRITE_ONCE(access->num_pins, access->num_pins + 1);
 			return 0;
 		}
@@ -397,7 +437,9 @@ int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova,
 			     unsigned long length, struct page **out_pages,
 			     unsigned int flags)
 {
+	struct interval_tree_node *node = NULL;
 	unsigned long last;
+	int rc;
 
 	if (!length)
 		return -EINVAL;
@@ -407,7 +449,17 @@ int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova,
 	guard(mutex)(&access->lock);
 	if (!access->ioas)
 		return -ENOENT;
-	return pin_range(access, iova, last, out_pages, prot_of(flags));
+	if (access->ioas->dirty) {
+		node = kzalloc_obj(*node, GFP_KERNEL_ACCOUNT);
+		if (!node)
+			return -ENOMEM;
+		node->start = iova;
+		node->last = last;
+	}
+	rc = pin_range(access, node, iova, last, out_pages, prot_of(flags));
+	if (rc)
+		kfree(node);
+	return rc;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_pin_pages, "IOMMUFD");
 
@@ -435,6 +487,8 @@ void iommufd_access_unpin_pages(struct iommufd_access *access,
 	if (WARN_ON(!access->num_pins))
 		return;
 	WRITE_ONCE(access->num_pins, access->num_pins - 1);
+	if (ioas->dirty)
+		pin_remove(ioas, iova, last);
 	end_access(ioas, iova, last);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_unpin_pages, "IOMMUFD");
@@ -507,6 +561,8 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova,
 			     flags & IOMMUFD_ACCESS_RW_WRITE);
 
 		mutex_lock(&ioas->lock);
+		if (ioas->dirty && flags & IOMMUFD_ACCESS_RW_WRITE)
+			dirty_mark(map, cur, map_last);
 		end_access(ioas, cur, cur);
 		mutex_unlock(&ioas->lock);
 

@@ -189,7 +189,7 @@ static int attach_slot(struct ioasid_slot *slot, struct ioasid *ioas,
 	int rc;
 
 	guard(mutex)(&ioas->lock);
-	rc = pgtable_check_snoop(ioas, idev);
+	rc = pgtable_check_device(ioas, idev);
 	if (rc)
 		return rc;
 	/* The IOMMU could treat the members of a group differently. */
@@ -328,8 +328,10 @@ static int change_ioasid(struct iommufd_device *idev, ioasid_t pasid, u32 id,
  * Return: 0; -ENOENT: no such IOASID; -EINVAL: its type does not allow this,
  * another IOASID is attached to the device's group, or its mappings,
  * attributes or permitted ranges do not suit the device; -EOPNOTSUPP: no
- * PASIDs, or snoop policy "off" where the IOMMU could enforce; -EBUSY: attached
- * already, or the device is being reset; what pinning says; -ENOMEM.
+ * PASIDs, snoop policy "off" where the IOMMU could enforce, or an IOMMU that
+ * cannot track what is written where that may be asked for; -EBUSY: attached
+ * already, or the device is being reset; -EIO: the driver cannot start tracking;
+ * what pinning says; -ENOMEM.
  *
  * Where the driver decides on the format of a page table when it attaches it,
  * DMA under way may fault until the table is filled.
@@ -393,14 +395,14 @@ EXPORT_SYMBOL_NS_GPL(iommufd_device_detach, "IOMMUFD");
 
 /* ---- replace ---- */
 
-static int check_slot_snoop(const struct ioasid *ioas, struct ioasid_slot *slot)
+static int check_slot_devices(const struct ioasid *ioas, struct ioasid_slot *slot)
 {
 	struct iommufd_device *idev;
 	unsigned long id;
 	int rc = 0;
 
 	xa_for_each(&slot->devices, id, idev) {
-		rc = pgtable_check_snoop(ioas, idev);
+		rc = pgtable_check_device(ioas, idev);
 		if (rc)
 			break;
 	}
@@ -506,7 +508,7 @@ static int enter_slot(struct ioasid_slot *slot, struct ioasid *ioas,
 	int rc;
 
 	guard(mutex)(&ioas->lock);
-	rc = check_slot_snoop(ioas, slot);
+	rc = check_slot_devices(ioas, slot);
 	if (rc)
 		return rc;
 	if (plain) {

@@ -17,15 +17,22 @@ static void show_device(struct seq_file *seq, const struct iommufd_device *idev)
 		   dev_name(idev->dev));
 }
 
+static const char *dirty_state(const struct ioasid *ioas)
+{
+	if (!ioas->dirty)
+		return "";
+	return READ_ONCE(ioas->tracking) ? " dirty on" : " dirty off";
+}
+
 static void show_ioasid(struct seq_file *seq, const struct ioasid *ioas)
 {
 	seq_printf(seq,
-		   "ioasid:\t%u type kernel parent 0 devices %u accesses %u tables %u mappings %lu mapped %llu pinned %llu\n",
+		   "ioasid:\t%u type kernel parent 0 devices %u accesses %u tables %u mappings %lu mapped %llu pinned %llu%s\n",
 		   ioas->obj.id, READ_ONCE(ioas->num_pinners),
 		   READ_ONCE(ioas->num_accesses), READ_ONCE(ioas->num_tables),
 		   READ_ONCE(ioas->num_mappings),
 		   READ_ONCE(ioas->mapped_bytes),
-		   READ_ONCE(ioas->pinned_bytes));
+		   READ_ONCE(ioas->pinned_bytes), dirty_state(ioas));
 }
 
 /**

@@ -29,7 +29,8 @@ static const u64 type_ops[] = {
 				     BIT_ULL(IOMMU_IOASID_OP_MAP) |
 				     BIT_ULL(IOMMU_IOASID_OP_ATTACH) |
 				     BIT_ULL(IOMMU_IOASID_OP_ATTACH_PASID) |
-				     BIT_ULL(IOMMU_IOASID_OP_ACCESS),
+				     BIT_ULL(IOMMU_IOASID_OP_ACCESS) |
+				     BIT_ULL(IOMMU_IOASID_OP_DIRTY),
 };
 
 /**
@@ -65,6 +66,7 @@ bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op)
  * @type: Its type
  * @snoop: Its snoop policy
  * @addr_width: Bits of its largest address, 0 for all
+ * @dirty: It may be tracked what is written
  *
  * Return: The address space, not published, or -ENOSPC or -ENOMEM. Until it is
  * published, ioasid_object_abort() and ioasid_destroy() undo this.
@@ -72,7 +74,7 @@ bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op)
 struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
 			    enum iommu_ioasid_type type,
 			    enum iommu_snoop_policy snoop,
-			    unsigned int addr_width)
+			    unsigned int addr_width, bool dirty)
 {
 	struct ioasid *ioas;
 	int rc;
@@ -90,6 +92,7 @@ struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
 	ioas->type = type;
 	ioas->snoop = snoop;
 	ioas->addr_width = addr_width;
+	ioas->dirty = dirty;
 	ioas->last = ULONG_MAX;
 	if (addr_width && addr_width < BITS_PER_LONG)
 		ioas->last = (1UL << addr_width) - 1;
@@ -101,6 +104,7 @@ struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
 	INIT_LIST_HEAD(&ioas->reserved);
 	INIT_LIST_HEAD(&ioas->accesses);
 	init_waitqueue_head(&ioas->access_wait);
+	ioas->pins = RB_ROOT_CACHED;
 	iova_ranges_set(ioas->permitted, 0, ioas->last);
 
 	rc = ioasid_object_init(ictx, &ioas->obj, IOMMUFD_OBJ_IOAS);
@@ -115,12 +119,42 @@ err_free:
 	return ERR_PTR(rc);
 }
 
+static struct mapping *mapping_new(const struct ioasid *ioas,
+				   const struct ioasid_map *args)
+{
+	struct dirty_bits *dirty = NULL;
+	struct mapping *map;
+
+	if (ioas->dirty) {
+		dirty = dirty_bits_alloc(args->length);
+		if (IS_ERR(dirty))
+			return ERR_CAST(dirty);
+	}
+	map = kzalloc_obj(*map, GFP_KERNEL_ACCOUNT);
+	if (!map) {
+		dirty_bits_free(dirty);
+		return ERR_PTR(-ENOMEM);
+	}
+	map->mem = args->mem;
+	map->offset = args->offset;
+	map->prot = args->prot | IOMMU_CACHE;
+	map->state = MAPPING_BUSY;
+	map->dirty = dirty;
+	return map;
+}
+
+static void mapping_abort(struct mapping *map)
+{
+	dirty_bits_free(map->dirty);
+	kfree(map);
+}
+
 static void mapping_free(struct mapping *map)
 {
 	if (map->pinned)
 		pinned_mem_unpin(map->mem);
 	pinned_mem_put(map->mem);
-	kfree(map);
+	mapping_abort(map);
 }
 
 /**
@@ -608,22 +642,18 @@ int ioasid_map(struct ioasid *ioas, struct ioasid_map *args)
 	struct mapping *map;
 	int rc;
 
-	map = kzalloc_obj(*map, GFP_KERNEL_ACCOUNT);
-	if (!map)
-		return -ENOMEM;
-	map->mem = args->mem;
-	map->offset = args->offset;
-	map->prot = args->prot | IOMMU_CACHE;
-	map->state = MAPPING_BUSY;
+	map = mapping_new(ioas, args);
+	if (IS_ERR(map))
+		return PTR_ERR(map);
 
 	if (ioasid_lock_killable(&ioas->lock)) {
-		kfree(map);
+		mapping_abort(map);
 		return -EINTR;
 	}
 	rc = insert_mapping(ioas, map, args);
 	if (rc) {
 		mutex_unlock(&ioas->lock);
-		kfree(map);
+		mapping_abort(map);
 		goto out_trace;
 	}
 
@@ -654,7 +684,7 @@ int ioasid_map(struct ioasid *ioas, struct ioasid_map *args)
 		pinned_mem_put(args->mem);
 	}
 	if (rc)
-		kfree(map);
+		mapping_abort(map);
 out_trace:
 	trace_ioasid_map(ioas->obj.id, args->first, args->length, args->prot,
 			 rc);
@@ -791,9 +821,14 @@ static int revoke_accesses(struct ioasid *ioas, unsigned long first,
 	return rc;
 }
 
-/* Takes what lies in the range out of all tables, flushed, and of the tree. */
+/*
+ * Takes what lies in the range out of all tables, flushed, and of the tree. No
+ * IOMMU tells what it takes out, so the last look at whether an entry is dirty
+ * comes right before.
+ */
 static u64 take_out(struct ioasid *ioas, unsigned long first,
-		    unsigned long last, struct list_head *gone)
+		    unsigned long last, bool keep_dirty,
+		    struct list_head *gone)
 {
 	struct iommufd_hw_pagetable *pt;
 	struct mapping *map, *next;
@@ -801,8 +836,11 @@ static u64 take_out(struct ioasid *ioas, unsigned long first,
 
 	list_for_each_entry(pt, &ioas->tables, entry) {
 		for_each_mapping(map, &ioas->mappings, first, last) {
-			if (mapping_leaves(map, first, last))
+			if (mapping_leaves(map, first, last)) {
+				if (keep_dirty)
+					pgtable_keep_dirty(pt, map);
 				pgtable_unmap(pt, map);
+			}
 			cond_resched();
 		}
 		pgtable_sync(pt);
@@ -822,12 +860,14 @@ static u64 take_out(struct ioasid *ioas, unsigned long first,
 }
 
 static int unmap_locked(struct ioasid *ioas, unsigned long first,
-			unsigned long last, u64 *unmapped,
+			unsigned long last, bool keep_dirty, u64 *unmapped,
 			struct list_head *gone)
 {
 	int rc;
 
 	guard(mutex)(&ioas->lock);
+	if (keep_dirty && !ioas->tracking)
+		return -EINVAL;
 	if (mapping_cut_by(ioas, first, true) ||
 	    mapping_cut_by(ioas, last, false))
 		return -EINVAL;
@@ -836,7 +876,7 @@ static int unmap_locked(struct ioasid *ioas, unsigned long first,
 		if (rc)
 			return rc;
 	}
-	*unmapped = take_out(ioas, first, last, gone);
+	*unmapped = take_out(ioas, first, last, keep_dirty, gone);
 	return 0;
 }
 
@@ -845,17 +885,20 @@ static int unmap_locked(struct ioasid *ioas, unsigned long first,
  * @ioas: The address space; its type allows it
  * @first: First address
  * @last: Last address; [0, ULONG_MAX] removes all
+ * @report: Where to report what was written, begun and for this range, or NULL
  * @unmapped: Output: sum of the lengths of what was removed
  *
  * What a MAP under way is about to add is not there yet.
  *
  * Context: No lock is held; calls in-kernel accesses back.
  *
- * Return: 0; -EINVAL: the range cuts a mapping; -EBUSY: an in-kernel access
- * does not let go; -EINTR: fatal signal. Nothing was removed then.
+ * Return: 0; -EINVAL: the range cuts a mapping, or is not tracked; -EBUSY: an
+ * in-kernel access does not let go; -EINTR: fatal signal. Nothing was removed
+ * then. -EFAULT: @report could be begun, but now it cannot be written; the
+ * mappings are gone.
  */
 int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
-		 u64 *unmapped)
+		 struct dirty_report *report, u64 *unmapped)
 {
 	struct mapping *map, *next;
 	LIST_HEAD(gone);
@@ -863,9 +906,11 @@ int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
 
 	*unmapped = 0;
 	if (!ioasid_lock_killable(&ioas->unmap_lock)) {
-		rc = unmap_locked(ioas, first, last, unmapped, &gone);
+		rc = unmap_locked(ioas, first, last, report, unmapped, &gone);
 		mutex_unlock(&ioas->unmap_lock);
 	}
+	if (!rc && report)
+		rc = dirty_report_gone(report, &gone);
 	/* Flushed above: now the memory may go. */
 	list_for_each_entry_safe(map, next, &gone, entry) {
 		mapping_free(map);

@@ -42,6 +42,7 @@
 #ifndef _IOASID_PRIVATE_H
 #define _IOASID_PRIVATE_H
 
+#include <linux/interval_tree.h>
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
 #include <linux/iova_bitmap.h>
@@ -273,6 +274,8 @@ void mapping_rebase(struct mapping *map, struct pinned_mem *mem,
 /* ------------------------------------------------------------------------- */
 /* Dirty tracking (dirty.c, iova_bitmap.c) */
 
+struct ioasid;
+
 /**
  * struct dirty_bits - A bit for each page of a mapping
  * @num_pages: Pages that @bits lies in
@@ -285,6 +288,23 @@ struct dirty_bits {
 	struct page *pages[] __counted_by(num_pages);
 };
 
+/**
+ * struct dirty_report - A bitmap of the user that is to be filled
+ * @first: First address
+ * @last: Last address
+ * @shift: A bit is for 1 << @shift bytes, which is at least a page and divides
+ *         the range
+ * @bitmap: Its u64 words; bit n % 64 of word n / 64 is for the n-th such part
+ * @chunk: The kernel's copy of a part of it; dirty_report_begin() sets it
+ */
+struct dirty_report {
+	unsigned long first;
+	unsigned long last;
+	unsigned int shift;
+	u64 __user *bitmap;
+	unsigned long *chunk;
+};
+
 struct dirty_bits *dirty_bits_alloc(unsigned long length);
 void dirty_bits_free(struct dirty_bits *bits);
 int dirty_split(const struct mapping *head, struct mapping *tail);
@@ -294,6 +314,13 @@ void dirty_collect(const struct mapping *map, unsigned long first,
 		   unsigned long *window);
 void dirty_forget(struct mapping *map, unsigned long first, unsigned long last,
 		  unsigned int shift, const unsigned long *window);
+int dirty_start(struct ioasid *ioas);
+int dirty_stop(struct ioasid *ioas);
+int dirty_get(struct ioasid *ioas, struct dirty_report *report, bool clear);
+int dirty_report_begin(struct dirty_report *report);
+int dirty_report_gone(const struct dirty_report *report,
+		      const struct list_head *gone);
+void dirty_report_end(struct dirty_report *report);
 int ioasid_fill_bits(struct dirty_bits *bits, unsigned long first,
 		     unsigned long length, iova_bitmap_fn_t fn, void *opaque);
 
@@ -392,6 +419,7 @@ const struct ioasid_ioctl *ioasid_native_ioctl(unsigned int cmd);
  * @type: enum iommu_ioasid_type
  * @snoop: enum iommu_snoop_policy
  * @addr_width: As asked for at allocation, in bits, 0 if not
+ * @dirty: May be tracked: mappings have bits, tables are of that kind
  * @last: Last address that @addr_width allows
  * @unmap_lock: Held by the one UNMAP that may be waiting for accesses
  * @lock: Protects everything below
@@ -413,8 +441,10 @@ const struct ioasid_ioctl *ioasid_native_ioctl(unsigned int cmd);
  * @num_accesses: How many
  * @num_access_ends: Counts pins of accesses that have ended
  * @access_wait: Where an UNMAP waits for that
+ * @tracking: What is written is noted
+ * @pins: What in-kernel accesses have pinned, if @dirty
  *
- * The counters may be read without @lock for show.
+ * @tracking and the counters may be read without @lock for show.
  */
 struct ioasid {
 	struct iommufd_object obj;
@@ -423,6 +453,7 @@ struct ioasid {
 	enum iommu_ioasid_type type;
 	enum iommu_snoop_policy snoop;
 	unsigned int addr_width;
+	bool dirty;
 	unsigned long last;
 
 	struct mutex unmap_lock;
@@ -443,6 +474,8 @@ struct ioasid {
 	unsigned int num_accesses;
 	unsigned int num_access_ends;
 	wait_queue_head_t access_wait;
+	bool tracking;
+	struct rb_root_cached pins;
 };
 
 static inline struct ioasid *to_ioasid(struct iommufd_object *obj)
@@ -477,11 +510,11 @@ bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op);
 struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
 			    enum iommu_ioasid_type type,
 			    enum iommu_snoop_policy snoop,
-			    unsigned int addr_width);
+			    unsigned int addr_width, bool dirty);
 void ioasid_destroy(struct ioasid *ioas);
 int ioasid_map(struct ioasid *ioas, struct ioasid_map *args);
 int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
-		 u64 *unmapped);
+		 struct dirty_report *report, u64 *unmapped);
 void ioasid_revoke_access(struct ioasid *ioas, struct iommufd_access *access);
 int ioasid_pinners_get(struct ioasid *ioas, unsigned int num);
 void ioasid_pinners_put(struct ioasid *ioas, unsigned int num);
@@ -550,7 +583,8 @@ struct iommufd_hw_pagetable {
 	phys_addr_t sw_msi_start;
 };
 
-struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev);
+struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev,
+					  bool dirty);
 struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 					    struct iommufd_device *idev);
 int pgtable_fill(struct iommufd_hw_pagetable *pt);
@@ -558,8 +592,12 @@ void pgtable_put(struct iommufd_hw_pagetable *pt);
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map);
 void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map);
 void pgtable_sync(struct iommufd_hw_pagetable *pt);
-int pgtable_check_snoop(const struct ioasid *ioas,
-			const struct iommufd_device *idev);
+bool pgtable_track(struct iommufd_hw_pagetable *pt, bool on);
+bool pgtable_read_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map,
+			unsigned long first, unsigned long last, bool clear);
+void pgtable_keep_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map);
+int pgtable_check_device(const struct ioasid *ioas,
+			 const struct iommufd_device *idev);
 bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
 		  const struct iommufd_device *idev);
 

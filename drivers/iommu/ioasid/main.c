@@ -104,6 +104,9 @@ static long ioasid_fops_ioctl(struct file *file, unsigned int cmd,
 		struct iommu_ioasid_info ioasid_info;
 		struct iommu_map_dma map_dma;
 		struct iommu_unmap_dma unmap_dma;
+		struct iommu_dirty_start dirty_start;
+		struct iommu_dirty_stop dirty_stop;
+		struct iommu_dirty_get dirty_get;
 	} buf;
 	bool output;
 	u32 usize;

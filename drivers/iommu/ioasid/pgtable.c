@@ -13,6 +13,7 @@
  * that it cannot cut again.
  */
 #include <linux/iommu.h>
+#include <linux/log2.h>
 #include <linux/slab.h>
 
 #include "../iommu-priv.h"
@@ -21,6 +22,7 @@
 /**
  * pgtable_alloc_domain - Allocate an IOMMU domain for a device
  * @idev: The device
+ * @dirty: It must be able to track what is written
  *
  * The domain can also be used with PASIDs if the device has PASIDs and its
  * IOMMU has such domains: a device's plain DMA and its PASIDs need the same
@@ -28,19 +30,22 @@
  *
  * Return: The domain, for iommu_domain_free(), or an error pointer.
  */
-struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev)
+struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev,
+					  bool dirty)
 {
+	u32 flags = dirty ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0;
 	struct iommu_domain *domain;
 
 	if (ioasid_should_fail())
 		return ERR_PTR(-EOPNOTSUPP);
 	if (idev->dev->iommu->max_pasids) {
 		domain = iommu_paging_domain_alloc_flags(idev->dev,
+							 flags |
 							 IOMMU_HWPT_ALLOC_PASID);
 		if (PTR_ERR(domain) != -EOPNOTSUPP)
 			return domain;
 	}
-	return iommu_paging_domain_alloc_flags(idev->dev, 0);
+	return iommu_paging_domain_alloc_flags(idev->dev, flags);
 }
 
 /* Whether the device's DMA must be made to snoop in this address space. */
@@ -55,6 +60,9 @@ static bool wants_coherent(const struct ioasid *ioas,
  * @pt: The page table
  * @idev: The device
  *
+ * Whether it can track is no question: all tables of an address space do, or
+ * none does.
+ *
  * Return: Whether it is. The driver may still refuse to attach it.
  */
 bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
@@ -66,16 +74,20 @@ bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
 }
 
 /**
- * pgtable_check_snoop - Hold a device against the snoop policy
+ * pgtable_check_device - Hold a device against what an address space demands
  * @ioas: The address space
  * @idev: The device
  *
- * Return: 0; -EINVAL: policy "enforce" and the device's IOMMU cannot;
- * -EOPNOTSUPP: policy "off" and it could.
+ * Return: 0; -EINVAL: snoop policy "enforce" and the device's IOMMU cannot;
+ * -EOPNOTSUPP: policy "off" and it could, or it cannot track what is written and
+ * should.
  */
-int pgtable_check_snoop(const struct ioasid *ioas,
-			const struct iommufd_device *idev)
+int pgtable_check_device(const struct ioasid *ioas,
+			 const struct iommufd_device *idev)
 {
+	if (ioas->dirty &&
+	    !device_iommu_capable(idev->dev, IOMMU_CAP_DIRTY_TRACKING))
+		return -EOPNOTSUPP;
 	switch (ioas->snoop) {
 	case IOMMU_SNOOP_ENFORCE:
 		return idev->can_enforce ? 0 : -EINVAL;
@@ -126,6 +138,24 @@ static int check_geometry(struct ioasid *ioas,
 	return 0;
 }
 
+/*
+ * Some formats have pages for which several entries of a table lie side by side.
+ * The kernel's generic_pt reports such a page as dirty without the last of them
+ * (record_dirty() in iommu_pt.h): use only pages that are one entry of some level
+ * of the table, where a table is as large as the smallest page.
+ */
+static void use_single_entries(struct iommu_domain *domain)
+{
+	unsigned int smallest = __ffs(domain->pgsize_bitmap);
+	unsigned int per_level = smallest - ilog2(sizeof(u64));
+	unsigned long sizes = 0;
+	unsigned int shift;
+
+	for (shift = smallest; shift < BITS_PER_LONG; shift += per_level)
+		sizes |= BIT(shift);
+	domain->pgsize_bitmap &= sizes;
+}
+
 /**
  * pgtable_fill - Enter all mappings into a new page table
  * @pt: The page table; its format is known
@@ -141,6 +171,8 @@ int pgtable_fill(struct iommufd_hw_pagetable *pt)
 
 	lockdep_assert_held(&pt->ioas->lock);
 
+	if (pt->ioas->dirty)
+		use_single_entries(pt->domain);
 	rc = check_geometry(pt->ioas, pt->domain);
 	if (rc)
 		return rc;
@@ -181,7 +213,8 @@ err_unmap:
  * Context: ioas->lock is held.
  *
  * Return: The page table or an error pointer: -EINVAL: the device cannot hold
- * the address space's mappings, width, or alignment; -ENOMEM; -EINTR.
+ * the address space's mappings, width, or alignment; -EIO: its driver cannot
+ * start tracking; -ENOMEM; -EINTR.
  */
 struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 					    struct iommufd_device *idev)
@@ -196,7 +229,7 @@ struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 	if (!pt)
 		return ERR_PTR(-ENOMEM);
 
-	domain = pgtable_alloc_domain(idev);
+	domain = pgtable_alloc_domain(idev, ioas->dirty);
 	if (IS_ERR(domain)) {
 		rc = PTR_ERR(domain);
 		goto err_free;
@@ -215,6 +248,11 @@ struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 	/* VFIO promises KVM that a device that can be enforced is. */
 	if (pt->coherent && !enforce_coherency(domain)) {
 		rc = -EINVAL;
+		goto err_domain;
+	}
+
+	if (ioas->tracking && !pgtable_track(pt, true)) {
+		rc = -EIO;
 		goto err_domain;
 	}
 
@@ -239,7 +277,8 @@ err_free:
  * pgtable_put - Drop a user of a page table; the last one destroys it
  * @pt: The page table; if it is destroyed, no device is attached to it
  *
- * The caller updates what is permitted.
+ * What devices have written through it is not forgotten. The caller updates what
+ * is permitted.
  *
  * Context: ioas->lock is held.
  */
@@ -254,8 +293,11 @@ void pgtable_put(struct iommufd_hw_pagetable *pt)
 		return;
 	if (pt->filled) {
 		for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
-			if (map->state != MAPPING_BUSY)
+			if (map->state != MAPPING_BUSY) {
+				if (ioas->tracking)
+					pgtable_keep_dirty(pt, map);
 				pgtable_unmap(pt, map);
+			}
 			cond_resched();
 		}
 		pgtable_sync(pt);
@@ -346,4 +388,90 @@ void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 void pgtable_sync(struct iommufd_hw_pagetable *pt)
 {
 	iommu_iotlb_sync(pt->domain, &pt->gather);
+}
+
+/**
+ * pgtable_track - Start or stop to note what is written
+ * @pt: A page table of an address space that may be tracked
+ * @on: Start
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: Whether the driver could.
+ */
+bool pgtable_track(struct iommufd_hw_pagetable *pt, bool on)
+{
+	const struct iommu_dirty_ops *ops = pt->domain->dirty_ops;
+
+	if (ioasid_should_fail())
+		return !on;
+	return ops && !ops->set_dirty_tracking(pt->domain, on);
+}
+
+struct read_dirty {
+	struct iommufd_hw_pagetable *pt;
+	unsigned long first;
+	unsigned long length;
+	unsigned long flags;
+};
+
+static int read_dirty(struct iova_bitmap *bitmap, unsigned long first,
+		      size_t length, void *opaque)
+{
+	const struct read_dirty *args = opaque;
+	struct iommu_domain *domain = args->pt->domain;
+	/* Not initialized anew: it may hold what was taken out. */
+	struct iommu_dirty_bitmap dirty = {
+		.bitmap = bitmap,
+		.gather = &args->pt->gather,
+	};
+
+	return domain->dirty_ops->read_and_clear_dirty(domain, args->first,
+						       args->length,
+						       args->flags, &dirty);
+}
+
+/**
+ * pgtable_read_dirty - Add what a page table knows to the bits of a mapping
+ * @pt: A page table of an address space that may be tracked
+ * @map: A mapping that it holds
+ * @first: First address; an extent of the mapping begins there
+ * @last: Last address; an extent of the mapping ends there
+ * @clear: The page table shall note anew what is written from the next
+ *         pgtable_sync() on
+ *
+ * Context: ioas->lock is held. Allocates nothing.
+ *
+ * Return: Whether the driver could. What it has cleared is in the bits anyway.
+ */
+bool pgtable_read_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map,
+			unsigned long first, unsigned long last, bool clear)
+{
+	struct read_dirty args = {
+		.pt = pt,
+		.first = first,
+		.length = last - first + 1,
+		.flags = clear ? 0 : IOMMU_DIRTY_NO_CLEAR,
+	};
+
+	if (ioasid_should_fail())
+		return false;
+	return !ioasid_fill_bits(map->dirty, map->first, mapping_length(map),
+				 read_dirty, &args);
+}
+
+/**
+ * pgtable_keep_dirty - Save what a page table knows about a mapping
+ * @pt: The page table
+ * @map: A mapping that is about to be taken out of it
+ *
+ * If the driver cannot tell, all that devices may write counts as written.
+ *
+ * Context: ioas->lock is held. Allocates nothing.
+ */
+void pgtable_keep_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map)
+{
+	if (!pgtable_read_dirty(pt, map, map->first, map->last, false) &&
+	    map->prot & IOMMU_WRITE)
+		dirty_mark(map, map->first, map->last);
 }

@@ -55,6 +55,46 @@ TRACE_EVENT(ioasid_unmap,
 		  __entry->unmapped, __entry->result)
 );
 
+TRACE_EVENT(ioasid_dirty_track,
+	TP_PROTO(u32 ioasid, bool on, int result),
+	TP_ARGS(ioasid, on, result),
+	TP_STRUCT__entry(
+		__field(u32, ioasid)
+		__field(bool, on)
+		__field(int, result)
+	),
+	TP_fast_assign(
+		__entry->ioasid = ioasid;
+		__entry->on = on;
+		__entry->result = result;
+	),
+	TP_printk("ioasid=%u on=%d result=%d", __entry->ioasid, __entry->on,
+		  __entry->result)
+);
+
+TRACE_EVENT(ioasid_dirty_get,
+	TP_PROTO(u32 ioasid, unsigned long first, unsigned long last,
+		 unsigned long page_size, int result),
+	TP_ARGS(ioasid, first, last, page_size, result),
+	TP_STRUCT__entry(
+		__field(u32, ioasid)
+		__field(unsigned long, first)
+		__field(unsigned long, last)
+		__field(unsigned long, page_size)
+		__field(int, result)
+	),
+	TP_fast_assign(
+		__entry->ioasid = ioasid;
+		__entry->first = first;
+		__entry->last = last;
+		__entry->page_size = page_size;
+		__entry->result = result;
+	),
+	TP_printk("ioasid=%u first=0x%lx last=0x%lx page_size=0x%lx result=%d",
+		  __entry->ioasid, __entry->first, __entry->last,
+		  __entry->page_size, __entry->result)
+);
+
 TRACE_EVENT(ioasid_attach,
 	TP_PROTO(struct device *dev, u32 pasid, u32 ioasid, int result),
 	TP_ARGS(dev, pasid, ioasid, result),

@@ -17,7 +17,7 @@ static int native_check_extension(struct ioasid_ucmd *ucmd)
 	u32 id;
 
 	/* A known extension that has no argument gets none. */
-	if (cmd->extension && cmd->extension <= IOMMU_EXT_GROUP_IOASID &&
+	if (cmd->extension && cmd->extension <= IOMMU_EXT_DIRTY_TRACKING &&
 	    cmd->extension != IOMMU_EXT_TYPE_OPS && cmd->arg)
 		return -EINVAL;
 
@@ -26,6 +26,7 @@ static int native_check_extension(struct ioasid_ucmd *ucmd)
 	case IOMMU_EXT_UNMAP_ALL:
 	case IOMMU_EXT_MAP_ALLOC_IOVA:
 	case IOMMU_EXT_MULTIDEV_GROUP:
+	case IOMMU_EXT_DIRTY_TRACKING:
 		cmd->value = 1;
 		break;
 	case IOMMU_EXT_MAP_FILE:
@@ -115,7 +116,7 @@ static int get_device_details(struct iommufd_device *idev,
 	bool viable;
 	int rc;
 
-	domain = pgtable_alloc_domain(idev);
+	domain = pgtable_alloc_domain(idev, false);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
 	rc = ioasid_device_ranges(idev, domain, &details->ranges);
@@ -184,6 +185,7 @@ static int native_device_set_cookie(struct ioasid_ucmd *ucmd)
 static int native_ioasid_alloc(struct ioasid_ucmd *ucmd)
 {
 	struct iommu_ioasid_alloc *cmd = ucmd->cmd;
+	bool dirty = cmd->flags & IOMMU_IOASID_ALLOC_DIRTY;
 	struct ioasid *ioas;
 
 	if (cmd->__reserved)
@@ -193,8 +195,12 @@ static int native_ioasid_alloc(struct ioasid_ucmd *ucmd)
 	if ((cmd->addr_width && cmd->addr_width < 12) ||
 	    cmd->addr_width > 64 || cmd->snoop > IOMMU_SNOOP_OFF)
 		return -EINVAL;
+	if (dirty &&
+	    !(ioasid_type_ops(cmd->type) & BIT_ULL(IOMMU_IOASID_OP_DIRTY)))
+		return -EINVAL;
 
-	ioas = ioasid_alloc(ucmd->ictx, cmd->type, cmd->snoop, cmd->addr_width);
+	ioas = ioasid_alloc(ucmd->ictx, cmd->type, cmd->snoop, cmd->addr_width,
+			    dirty);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 	ucmd->new_obj = &ioas->obj;
@@ -242,6 +248,8 @@ static struct iova_ranges *get_ioasid_details(struct ioasid *ioas,
 	cmd->mapped_bytes = ioas->mapped_bytes;
 	cmd->pinned_bytes = ioas->pinned_bytes;
 	cmd->alignment = ioas->alignment;
+	cmd->state = (ioas->dirty ? IOMMU_IOASID_STATE_DIRTY : 0) |
+		     (ioas->tracking ? IOMMU_IOASID_STATE_TRACKING : 0);
 	return ranges;
 }
 
@@ -252,8 +260,6 @@ static int native_ioasid_get_info(struct ioasid_ucmd *ucmd)
 	struct ioasid *ioas;
 	int rc;
 
-	if (cmd->__reserved)
-		return -EINVAL;
 	ioas = ioasid_get(ucmd->ictx, cmd->ioasid);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
@@ -347,9 +353,50 @@ static int native_map_dma(struct ioasid_ucmd *ucmd)
 	return rc;
 }
 
+/* Checks what both commands that fill a bitmap have, in the documented order. */
+static int check_report(u64 iova, u64 length, u64 page_size, u64 bitmap,
+			struct dirty_report *report)
+{
+	if (overflows_type(iova, report->first) ||
+	    overflows_type(length, report->last) ||
+	    overflows_type(page_size, report->last))
+		return -EOVERFLOW;
+	if (!is_power_of_2(page_size) || page_size < PAGE_SIZE || !length ||
+	    !IS_ALIGNED(iova | length, page_size))
+		return -EINVAL;
+	report->first = iova;
+	if (check_add_overflow(report->first, (unsigned long)length - 1,
+			       &report->last))
+		return -EOVERFLOW;
+	report->shift = ilog2(page_size);
+	report->bitmap = u64_to_user_ptr(bitmap);
+	return 0;
+}
+
+static int unmap_and_report(struct ioasid *ioas, struct iommu_unmap_dma *cmd,
+			    u64 *unmapped)
+{
+	struct dirty_report report;
+	int rc;
+
+	rc = check_report(cmd->iova, cmd->length, cmd->page_size, cmd->bitmap,
+			  &report);
+	if (rc)
+		return rc;
+	if (!READ_ONCE(ioas->tracking))
+		return -EINVAL;
+	rc = dirty_report_begin(&report);
+	if (rc)
+		return rc;
+	rc = ioasid_unmap(ioas, report.first, report.last, &report, unmapped);
+	dirty_report_end(&report);
+	return rc;
+}
+
 static int unmap_ioasid(struct ioasid *ioas, struct iommu_unmap_dma *cmd)
 {
 	bool all = cmd->flags & IOMMU_UNMAP_DMA_ALL;
+	bool dirty = cmd->flags & IOMMU_UNMAP_DMA_GET_DIRTY;
 	unsigned long alignment = READ_ONCE(ioas->alignment);
 	unsigned long last;
 	u64 unmapped;
@@ -358,6 +405,8 @@ static int unmap_ioasid(struct ioasid *ioas, struct iommu_unmap_dma *cmd)
 	if (overflows_type(cmd->iova, last) || overflows_type(cmd->length, last))
 		return -EOVERFLOW;
 	if (!IS_ALIGNED(cmd->iova, alignment))
+		return -EINVAL;
+	if (dirty ? all : cmd->page_size || cmd->bitmap)
 		return -EINVAL;
 	if (all) {
 		if (cmd->iova || cmd->length)
@@ -370,8 +419,12 @@ static int unmap_ioasid(struct ioasid *ioas, struct iommu_unmap_dma *cmd)
 				       (unsigned long)cmd->length - 1, &last))
 			return -EOVERFLOW;
 	}
-	rc = ioasid_unmap(ioas, cmd->iova, last, &unmapped);
-	cmd->length = unmapped;
+	if (dirty)
+		rc = unmap_and_report(ioas, cmd, &unmapped);
+	else
+		rc = ioasid_unmap(ioas, cmd->iova, last, NULL, &unmapped);
+	if (!rc)
+		cmd->length = unmapped;
 	return rc;
 }
 
@@ -390,6 +443,73 @@ static int native_unmap_dma(struct ioasid_ucmd *ucmd)
 		rc = -EINVAL;
 	else
 		rc = unmap_ioasid(ioas, cmd);
+	ioasid_put(ioas);
+	return rc;
+}
+
+/* ---- dirty tracking ---- */
+
+/* One that may be tracked, for ioasid_put(), or an error pointer */
+static struct ioasid *native_get_dirty(struct iommufd_ctx *ictx, u32 id)
+{
+	struct ioasid *ioas = ioasid_get(ictx, id);
+
+	if (IS_ERR(ioas) || (ioasid_may(ioas, IOMMU_IOASID_OP_DIRTY) &&
+			     ioas->dirty))
+		return ioas;
+	ioasid_put(ioas);
+	return ERR_PTR(-EINVAL);
+}
+
+static int native_dirty_start(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_dirty_start *cmd = ucmd->cmd;
+	struct ioasid *ioas;
+	int rc;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	ioas = native_get_dirty(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	rc = dirty_start(ioas);
+	ioasid_put(ioas);
+	return rc;
+}
+
+static int native_dirty_stop(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_dirty_stop *cmd = ucmd->cmd;
+	struct ioasid *ioas;
+	int rc;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	ioas = native_get_dirty(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	rc = dirty_stop(ioas);
+	ioasid_put(ioas);
+	return rc;
+}
+
+static int native_dirty_get(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_dirty_get *cmd = ucmd->cmd;
+	struct dirty_report report;
+	struct ioasid *ioas;
+	int rc;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	ioas = native_get_dirty(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	rc = check_report(cmd->iova, cmd->length, cmd->page_size, cmd->bitmap,
+			  &report);
+	if (!rc)
+		rc = dirty_get(ioas, &report,
+			       !(cmd->flags & IOMMU_DIRTY_GET_NO_CLEAR));
 	ioasid_put(ioas);
 	return rc;
 }
@@ -413,7 +533,8 @@ static const struct ioasid_ioctl native_ioctls[] = {
 	IOCTL(IOMMU_NATIVE_CMD_DEVICE_SET_COOKIE, struct iommu_device_cookie,
 	      cookie, 0, 0, native_device_set_cookie),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_ALLOC, struct iommu_ioasid_alloc,
-	      __reserved, 0, IOASID_ALWAYS_OUTPUT, native_ioasid_alloc),
+	      __reserved, IOMMU_IOASID_ALLOC_DIRTY, IOASID_ALWAYS_OUTPUT,
+	      native_ioasid_alloc),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_FREE, struct iommu_ioasid_free,
 	      __reserved, 0, 0, native_ioasid_free),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_GET_INFO, struct iommu_ioasid_info,
@@ -423,7 +544,14 @@ static const struct ioasid_ioctl native_ioctls[] = {
 	      IOMMU_MAP_DMA_ALLOC_IOVA | IOMMU_MAP_DMA_FILE,
 	      IOMMU_MAP_DMA_ALLOC_IOVA, native_map_dma),
 	IOCTL(IOMMU_NATIVE_CMD_UNMAP_DMA, struct iommu_unmap_dma, length,
-	      IOMMU_UNMAP_DMA_ALL, IOASID_ALWAYS_OUTPUT, native_unmap_dma),
+	      IOMMU_UNMAP_DMA_ALL | IOMMU_UNMAP_DMA_GET_DIRTY,
+	      IOASID_ALWAYS_OUTPUT, native_unmap_dma),
+	IOCTL(IOMMU_NATIVE_CMD_DIRTY_START, struct iommu_dirty_start,
+	      __reserved, 0, 0, native_dirty_start),
+	IOCTL(IOMMU_NATIVE_CMD_DIRTY_STOP, struct iommu_dirty_stop, __reserved,
+	      0, 0, native_dirty_stop),
+	IOCTL(IOMMU_NATIVE_CMD_DIRTY_GET, struct iommu_dirty_get, bitmap,
+	      IOMMU_DIRTY_GET_NO_CLEAR, 0, native_dirty_get),
 };
 
 /**

@@ -51,7 +51,7 @@ int iommufd_vfio_compat_ioas_create(struct iommufd_ctx *ictx)
 	if (ictx->compat_ioas)
 		return 0;
 	ioas = ioasid_alloc(ictx, IOMMU_IOASID_TYPE_KERNEL, IOMMU_SNOOP_AUTO,
-			    0);
+			    0, false);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 	/* The context uses it, so that the user cannot free it. */

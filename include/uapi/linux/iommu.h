@@ -55,6 +55,9 @@ enum {
 	IOMMU_NATIVE_CMD_IOASID_GET_INFO = 0xc5,
 	IOMMU_NATIVE_CMD_MAP_DMA = 0xc8,
 	IOMMU_NATIVE_CMD_UNMAP_DMA = 0xc9,
+	IOMMU_NATIVE_CMD_DIRTY_START = 0xcd,
+	IOMMU_NATIVE_CMD_DIRTY_STOP = 0xce,
+	IOMMU_NATIVE_CMD_DIRTY_GET = 0xcf,
 };
 
 /**
@@ -74,6 +77,8 @@ enum iommu_ioasid_type {
  * @IOMMU_IOASID_OP_ATTACH_PASID: A device may attach with a PASID, where its
  *                                IOMMU has PASIDs.
  * @IOMMU_IOASID_OP_ACCESS: In-kernel users (mediated devices) may attach.
+ * @IOMMU_IOASID_OP_DIRTY: May be allocated with @IOMMU_IOASID_ALLOC_DIRTY, for
+ *                         DIRTY_START, DIRTY_STOP and DIRTY_GET.
  *
  * Bit numbers of the value that CHECK_EXTENSION gives for
  * @IOMMU_EXT_TYPE_OPS. An operation that is not allowed fails with -EINVAL.
@@ -84,6 +89,7 @@ enum iommu_ioasid_op {
 	IOMMU_IOASID_OP_ATTACH = 2,
 	IOMMU_IOASID_OP_ATTACH_PASID = 3,
 	IOMMU_IOASID_OP_ACCESS = 4,
+	IOMMU_IOASID_OP_DIRTY = 5,
 };
 
 /**
@@ -101,6 +107,9 @@ enum iommu_ioasid_op {
  *                          groups are attached to, 0 if there is none. It
  *                          exists once a group was given /dev/iommu as its
  *                          container, and cannot be freed.
+ * @IOMMU_EXT_DIRTY_TRACKING: IOASID_ALLOC knows @IOMMU_IOASID_ALLOC_DIRTY, there
+ *                            are DIRTY_START, DIRTY_STOP and DIRTY_GET, and
+ *                            UNMAP_DMA knows @IOMMU_UNMAP_DMA_GET_DIRTY: 1.
  */
 enum iommu_extension {
 	IOMMU_EXT_MAP_TYPE1V2 = 1,
@@ -110,6 +119,7 @@ enum iommu_extension {
 	IOMMU_EXT_MULTIDEV_GROUP = 5,
 	IOMMU_EXT_TYPE_OPS = 6,
 	IOMMU_EXT_GROUP_IOASID = 7,
+	IOMMU_EXT_DIRTY_TRACKING = 8,
 };
 
 /**
@@ -272,9 +282,21 @@ enum iommu_snoop_policy {
 };
 
 /**
+ * enum iommu_ioasid_alloc_flags - Flags of IOASID_ALLOC
+ * @IOMMU_IOASID_ALLOC_DIRTY: DIRTY_START may be used. A device whose IOMMU
+ *                            cannot track what is written is refused at attach
+ *                            (-EOPNOTSUPP), see @IOMMU_DEVICE_CAP_DIRTY. Each
+ *                            mapping costs a bit of kernel memory for each page,
+ *                            and cannot have 2^31 pages or more.
+ */
+enum iommu_ioasid_alloc_flags {
+	IOMMU_IOASID_ALLOC_DIRTY = 1 << 0,
+};
+
+/**
  * struct iommu_ioasid_alloc - ioctl(IOMMU_IOASID_ALLOC)
  * @size: sizeof(struct iommu_ioasid_alloc)
- * @flags: Must be 0
+ * @flags: Combination of &enum iommu_ioasid_alloc_flags
  * @type: One of &enum iommu_ioasid_type
  * @parent: Must be 0: no type takes a parent yet
  * @addr_width: 0, or 12 to 64: bits of the largest address that the program
@@ -287,8 +309,9 @@ enum iommu_snoop_policy {
  * The attributes never change. Needs no device, and nothing is pinned.
  *
  * -EOPNOTSUPP: this kernel does not have the @type, or the type takes no
- * @parent. -EINVAL: @addr_width or @snoop is none of the above. -ENOSPC: the
- * context has as many objects as the module parameter max_objects allows.
+ * @parent. -EINVAL: @addr_width or @snoop is none of the above, or the @type does
+ * not allow what @flags asks for. -ENOSPC: the context has as many objects as the
+ * module parameter max_objects allows.
  */
 struct iommu_ioasid_alloc {
 	__u32 size;
@@ -329,6 +352,17 @@ struct iommu_ioasid_free {
 	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_IOASID_FREE)
 
 /**
+ * enum iommu_ioasid_state - What an IOASID can do and does now
+ * @IOMMU_IOASID_STATE_DIRTY: It was allocated with @IOMMU_IOASID_ALLOC_DIRTY.
+ * @IOMMU_IOASID_STATE_TRACKING: What is written is tracked: DIRTY_START was
+ *                               called, and DIRTY_STOP was not.
+ */
+enum iommu_ioasid_state {
+	IOMMU_IOASID_STATE_DIRTY = 1 << 0,
+	IOMMU_IOASID_STATE_TRACKING = 1 << 1,
+};
+
+/**
  * struct iommu_ioasid_info - ioctl(IOMMU_IOASID_GET_INFO)
  * @size: sizeof(struct iommu_ioasid_info)
  * @flags: Must be 0
@@ -342,7 +376,7 @@ struct iommu_ioasid_free {
  * @num_accesses: Output: attached in-kernel users
  * @num_tables: Output: page tables in hardware format that it has now
  * @num_ranges: Input: room at @ranges, in elements. Output: how many there are.
- * @__reserved: Must be 0
+ * @state: Output: combination of &enum iommu_ioasid_state
  * @num_mappings: Output: how many mappings it has
  * @mapped_bytes: Output: sum of their lengths
  * @pinned_bytes: Output: memory that is pinned for them, in bytes
@@ -364,7 +398,7 @@ struct iommu_ioasid_info {
 	__u32 num_accesses;
 	__u32 num_tables;
 	__u32 num_ranges;
-	__u32 __reserved;
+	__u32 state;
 	__aligned_u64 num_mappings;
 	__aligned_u64 mapped_bytes;
 	__aligned_u64 pinned_bytes;
@@ -422,6 +456,8 @@ enum iommu_map_dma_flags {
  *   hugetlbfs file. -EACCES: the file is not open for reading, or for WRITE not
  *   open for writing or append-only. -EPERM: WRITE to a file that is sealed against writing.
  *   -EINVAL: the range ends beyond the end of the file.
+ * - -EINVAL: more pages than a mapping of an IOASID with
+ *   @IOMMU_IOASID_ALLOC_DIRTY can have.
  * - -EEXIST: a mapping overlaps the range.
  * - -ENOSPC: the IOASID has as many mappings as the module parameter
  *   dma_entry_limit allows, or has no room for ALLOC_IOVA.
@@ -451,37 +487,57 @@ struct iommu_map_dma {
 /**
  * enum iommu_unmap_dma_flags - Flags of UNMAP_DMA
  * @IOMMU_UNMAP_DMA_ALL: Remove every mapping of the IOASID.
+ * @IOMMU_UNMAP_DMA_GET_DIRTY: Report what was written, too; not with ALL.
  */
 enum iommu_unmap_dma_flags {
 	IOMMU_UNMAP_DMA_ALL = 1 << 0,
+	IOMMU_UNMAP_DMA_GET_DIRTY = 1 << 1,
 };
 
 /**
  * struct iommu_unmap_dma - ioctl(IOMMU_UNMAP_DMA)
- * @size: sizeof(struct iommu_unmap_dma)
+ * @size: sizeof(struct iommu_unmap_dma); the first version ended with @length
  * @flags: Combination of &enum iommu_unmap_dma_flags
  * @ioasid: The IOASID
  * @__reserved: Must be 0
  * @iova: First address of the range; 0 with @IOMMU_UNMAP_DMA_ALL
  * @length: Length of the range; 0 with @IOMMU_UNMAP_DMA_ALL. Output: sum of the
  *          lengths of the mappings that were removed.
+ * @page_size: With @IOMMU_UNMAP_DMA_GET_DIRTY as in &struct iommu_dirty_get,
+ *             else 0
+ * @bitmap: With @IOMMU_UNMAP_DMA_GET_DIRTY as in &struct iommu_dirty_get, else 0
  *
  * Removes the mappings inside the range. When it returns, no device reaches
  * their memory any more, and the memory is neither pinned nor charged for them,
  * unless another thread is just attaching or detaching: then that follows when
  * it has noticed. Nothing to remove is no error. In-kernel users of the memory are asked to let go.
  *
+ * With GET_DIRTY, @bitmap has a bit for each page of the range that was written
+ * since DIRTY_START and not reported yet. Without it, that is forgotten with the
+ * mappings. What in-kernel users have written is all there. What devices have
+ * written is all there if it was written before the call. If a device writes a
+ * page for the first time while the call is under way, then the write may reach
+ * the memory and not be reported: the last look at the page table comes right
+ * before the entry is removed, and no IOMMU driver tells what it removes. A
+ * program that cannot rule that out takes all pages that devices could write as
+ * written.
+ *
  * Errors, checked in this order:
  *
  * - -EINVAL: the type of the IOASID has no UNMAP_DMA.
  * - -EOVERFLOW: a value does not fit the kernel's native word.
- * - -EINVAL: @iova is not a multiple of the IOASID's alignment; @iova or
+ * - -EINVAL: @iova is not a multiple of the IOASID's alignment; GET_DIRTY with
+ *   ALL, or @page_size or @bitmap is not 0 without GET_DIRTY; @iova or
  *   @length is not 0 with ALL; or without it @length is 0 or not a multiple of
  *   the alignment.
  * - -EOVERFLOW: @iova + @length wraps.
+ * - With GET_DIRTY -EOVERFLOW, -EINVAL, -EFAULT, -ENOMEM, -EINTR as DIRTY_GET.
  * - -EINVAL: the first or the last byte of the range cuts a mapping.
  * - -EBUSY: an in-kernel user does not let go. Nothing was removed.
  * - -EINTR: a fatal signal came while waiting. Nothing was removed.
+ * - -EFAULT: @bitmap could be written when the call began and now cannot, because
+ *   another thread has unmapped it. The mappings are removed, and what was
+ *   written is not known.
  */
 struct iommu_unmap_dma {
 	__u32 size;
@@ -490,8 +546,122 @@ struct iommu_unmap_dma {
 	__u32 __reserved;
 	__aligned_u64 iova;
 	__aligned_u64 length;
+	__aligned_u64 page_size;
+	__aligned_u64 bitmap;
 };
 
 #define IOMMU_UNMAP_DMA _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_UNMAP_DMA)
+
+/**
+ * struct iommu_dirty_start - ioctl(IOMMU_DIRTY_START)
+ * @size: sizeof(struct iommu_dirty_start)
+ * @flags: Must be 0
+ * @ioasid: The IOASID
+ * @__reserved: Must be 0
+ *
+ * From the return of this call on it is tracked what is written: by devices that
+ * are attached or will be, and by in-kernel users, in mappings that are there or
+ * will be. Nothing counts as written before that. If it is tracked already,
+ * nothing changes, and nothing is forgotten.
+ *
+ * -EINVAL: the IOASID was not allocated with @IOMMU_IOASID_ALLOC_DIRTY. -EIO: the
+ * driver of an IOMMU has failed. -EINTR: a fatal signal. Nothing is tracked then.
+ */
+struct iommu_dirty_start {
+	__u32 size;
+	__u32 flags;
+	__u32 ioasid;
+	__u32 __reserved;
+};
+
+#define IOMMU_DIRTY_START _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_DIRTY_START)
+
+/**
+ * struct iommu_dirty_stop - ioctl(IOMMU_DIRTY_STOP)
+ * @size: sizeof(struct iommu_dirty_stop)
+ * @flags: Must be 0
+ * @ioasid: The IOASID
+ * @__reserved: Must be 0
+ *
+ * Ends what DIRTY_START began. What was not reported yet is forgotten. If nothing
+ * is tracked, nothing changes.
+ *
+ * -EINVAL: the IOASID was not allocated with @IOMMU_IOASID_ALLOC_DIRTY. -EINTR: a
+ * fatal signal, and nothing has changed.
+ */
+struct iommu_dirty_stop {
+	__u32 size;
+	__u32 flags;
+	__u32 ioasid;
+	__u32 __reserved;
+};
+
+#define IOMMU_DIRTY_STOP _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_DIRTY_STOP)
+
+/**
+ * enum iommu_dirty_get_flags - Flags of DIRTY_GET
+ * @IOMMU_DIRTY_GET_NO_CLEAR: What is reported now is reported again next time.
+ */
+enum iommu_dirty_get_flags {
+	IOMMU_DIRTY_GET_NO_CLEAR = 1 << 0,
+};
+
+/**
+ * struct iommu_dirty_get - ioctl(IOMMU_DIRTY_GET)
+ * @size: sizeof(struct iommu_dirty_get)
+ * @flags: Combination of &enum iommu_dirty_get_flags
+ * @ioasid: The IOASID
+ * @__reserved: Must be 0
+ * @iova: First address of the range, a multiple of @page_size
+ * @length: Length of the range, a multiple of @page_size, not 0. It may have
+ *          holes and cut mappings.
+ * @page_size: What a bit stands for: a power of two, at least the page size of
+ *             the CPU. It need not be a page size of the IOMMU.
+ * @bitmap: Address of the bitmap: a 64-bit word for every 64 pages or part of
+ *          them. Bit n % 64 of word n / 64 stands for the n-th page from @iova
+ *          on. All words are written: what was there before does not matter,
+ *          and bits without a page are 0.
+ *
+ * Reports the pages that were written since DIRTY_START or since they were last
+ * reported, without NO_CLEAR. A write is reported by the first call that begins
+ * after it, at the latest. IOMMUs note writes by the pages of their tables, which
+ * may be large: all pages that such a page covers are reported then.
+ *
+ * In-kernel users count as writers of what they write. Pages that they hold
+ * pinned, for whatever purpose, may be written at any time: if devices may write
+ * the mapping, then these are reported by every call as long as they are pinned,
+ * and by the first one after that. A device that is detached, or moved to another
+ * IOASID, takes nothing with it: what it has written is still reported.
+ *
+ * Errors, checked in this order:
+ *
+ * - -EINVAL: the IOASID was not allocated with @IOMMU_IOASID_ALLOC_DIRTY.
+ * - -EOVERFLOW: a value does not fit the kernel's native word.
+ * - -EINVAL: @iova, @length or @page_size is not as said above.
+ * - -EOVERFLOW: @iova + @length wraps.
+ * - -EINVAL: nothing is tracked, because DIRTY_START was not called, or because
+ *   DIRTY_STOP is called by another thread meanwhile.
+ * - -EFAULT: the bitmap cannot be written.
+ * - -ENOMEM: not enough kernel memory.
+ * - -EIO: the driver of an IOMMU has failed.
+ * - -EINTR: a fatal signal.
+ *
+ * After an error the content of the bitmap means nothing, and nothing is
+ * forgotten: the next call reports at least what this one should have. It may
+ * report more if the bitmap could be written when the call began and could not
+ * later on.
+ */
+struct iommu_dirty_get {
+	__u32 size;
+	__u32 flags;
+	__u32 ioasid;
+	__u32 __reserved;
+	__aligned_u64 iova;
+	__aligned_u64 length;
+	__aligned_u64 page_size;
+	__aligned_u64 bitmap;
+};
+
+#define IOMMU_DIRTY_GET _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_DIRTY_GET)
 
 #endif

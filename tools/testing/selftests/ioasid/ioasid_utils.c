@@ -143,6 +143,21 @@ int ioasid_alloc(int iommu, __u32 *ioasid)
 	return ioasid_alloc_attr(iommu, 0, IOMMU_SNOOP_AUTO, ioasid);
 }
 
+/* One whose writes can be tracked */
+int ioasid_alloc_dirty(int iommu, __u32 *ioasid)
+{
+	struct iommu_ioasid_alloc cmd = {
+		.size = sizeof(cmd),
+		.flags = IOMMU_IOASID_ALLOC_DIRTY,
+		.type = IOMMU_IOASID_TYPE_KERNEL,
+	};
+	int rc = iommu_call(iommu, IOMMU_IOASID_ALLOC, &cmd);
+
+	if (!rc)
+		*ioasid = cmd.ioasid;
+	return rc;
+}
+
 int ioasid_free(int iommu, __u32 ioasid)
 {
 	struct iommu_ioasid_free cmd = {
@@ -159,7 +174,6 @@ int ioasid_info(int iommu, __u32 ioasid, struct iommu_ioasid_info *info)
 	info->size = sizeof(*info);
 	info->flags = 0;
 	info->ioasid = ioasid;
-	info->__reserved = 0;
 	/* Not what an earlier call has left there. */
 	if (!info->ranges)
 		info->num_ranges = 0;
@@ -247,6 +261,58 @@ int ioasid_unmap(int iommu, __u32 ioasid, __u64 iova, __u64 length,
 int ioasid_unmap_all(int iommu, __u32 ioasid, __u64 *unmapped)
 {
 	return unmap_call(iommu, ioasid, IOMMU_UNMAP_DMA_ALL, 0, 0, unmapped);
+}
+
+int ioasid_unmap_dirty(int iommu, __u32 ioasid, __u64 iova, __u64 length,
+		       __u64 size, void *bitmap)
+{
+	struct iommu_unmap_dma cmd = {
+		.size = sizeof(cmd),
+		.flags = IOMMU_UNMAP_DMA_GET_DIRTY,
+		.ioasid = ioasid,
+		.iova = iova,
+		.length = length,
+		.page_size = size,
+		.bitmap = (uintptr_t)bitmap,
+	};
+
+	return iommu_call(iommu, IOMMU_UNMAP_DMA, &cmd);
+}
+
+int dirty_start(int iommu, __u32 ioasid)
+{
+	struct iommu_dirty_start cmd = {
+		.size = sizeof(cmd),
+		.ioasid = ioasid,
+	};
+
+	return iommu_call(iommu, IOMMU_DIRTY_START, &cmd);
+}
+
+int dirty_stop(int iommu, __u32 ioasid)
+{
+	struct iommu_dirty_stop cmd = {
+		.size = sizeof(cmd),
+		.ioasid = ioasid,
+	};
+
+	return iommu_call(iommu, IOMMU_DIRTY_STOP, &cmd);
+}
+
+int dirty_get(int iommu, __u32 ioasid, __u32 flags, __u64 iova, __u64 length,
+	      __u64 size, void *bitmap)
+{
+	struct iommu_dirty_get cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.ioasid = ioasid,
+		.iova = iova,
+		.length = length,
+		.page_size = size,
+		.bitmap = (uintptr_t)bitmap,
+	};
+
+	return iommu_call(iommu, IOMMU_DIRTY_GET, &cmd);
 }
 
 int vfio_open(const char *cdev)

@@ -40,6 +40,7 @@ int iommu_device_cookie(int iommu, __u32 dev_id, __u64 cookie);
 
 int ioasid_alloc(int iommu, __u32 *ioasid);
 int ioasid_alloc_attr(int iommu, __u32 addr_width, __u32 snoop, __u32 *ioasid);
+int ioasid_alloc_dirty(int iommu, __u32 *ioasid);
 int ioasid_free(int iommu, __u32 ioasid);
 int ioasid_info(int iommu, __u32 ioasid, struct iommu_ioasid_info *info);
 int ioasid_totals(int iommu, __u32 ioasid, struct iommu_ioasid_info *info);
@@ -52,6 +53,13 @@ int ioasid_map_file(int iommu, __u32 ioasid, __u32 flags, int fd, __u64 offset,
 int ioasid_unmap(int iommu, __u32 ioasid, __u64 iova, __u64 length,
 		 __u64 *unmapped);
 int ioasid_unmap_all(int iommu, __u32 ioasid, __u64 *unmapped);
+
+int ioasid_unmap_dirty(int iommu, __u32 ioasid, __u64 iova, __u64 length,
+		       __u64 size, void *bitmap);
+int dirty_start(int iommu, __u32 ioasid);
+int dirty_stop(int iommu, __u32 ioasid);
+int dirty_get(int iommu, __u32 ioasid, __u32 flags, __u64 iova, __u64 length,
+	      __u64 size, void *bitmap);
 
 int vfio_open(const char *cdev);
 int vfio_bind(int device, int iommu, __u32 *dev_id);

@@ -39,8 +39,14 @@ LAYOUT(offsetof(struct iommu_ioasid_info, num_mappings) == 48);
 LAYOUT(offsetof(struct iommu_ioasid_info, ranges) == 80);
 LAYOUT(sizeof(struct iommu_map_dma) == 40);
 LAYOUT(offsetof(struct iommu_map_dma, iova) == 16);
-LAYOUT(sizeof(struct iommu_unmap_dma) == 32);
+LAYOUT(sizeof(struct iommu_unmap_dma) == 48);
 LAYOUT(offsetof(struct iommu_unmap_dma, iova) == 16);
+LAYOUT(offsetof(struct iommu_unmap_dma, page_size) == 32);
+LAYOUT(sizeof(struct iommu_dirty_start) == 16);
+LAYOUT(sizeof(struct iommu_dirty_stop) == 16);
+LAYOUT(sizeof(struct iommu_dirty_get) == 48);
+LAYOUT(offsetof(struct iommu_dirty_get, iova) == 16);
+LAYOUT(offsetof(struct iommu_dirty_get, bitmap) == 40);
 LAYOUT(_IO(';', 0xc0) == IOMMU_CHECK_EXTENSION);
 LAYOUT(_IO(';', 0xc1) == IOMMU_DEVICE_GET_INFO);
 LAYOUT(_IO(';', 0xc2) == IOMMU_DEVICE_SET_COOKIE);
@@ -49,6 +55,9 @@ LAYOUT(_IO(';', 0xc4) == IOMMU_IOASID_FREE);
 LAYOUT(_IO(';', 0xc5) == IOMMU_IOASID_GET_INFO);
 LAYOUT(_IO(';', 0xc8) == IOMMU_MAP_DMA);
 LAYOUT(_IO(';', 0xc9) == IOMMU_UNMAP_DMA);
+LAYOUT(_IO(';', 0xcd) == IOMMU_DIRTY_START);
+LAYOUT(_IO(';', 0xce) == IOMMU_DIRTY_STOP);
+LAYOUT(_IO(';', 0xcf) == IOMMU_DIRTY_GET);
 
 /* An id that nothing has been given so far. */
 #define NO_ID 0x12345678U
@@ -60,6 +69,7 @@ FIXTURE(command) {
 	int other;
 	struct dma_device dev;
 	__u32 ioasid;
+	__u32 tracked;
 	void *mem;
 	__u64 iova;
 	struct counts counts;
@@ -67,6 +77,7 @@ FIXTURE(command) {
 
 /*
  * @size: Of its structure
+ * @first_size: Of the first version of its structure, 0 if there is no other
  * @flags: That it knows
  * @reserved: Offset of a member that must be zero, 0 if there is none
  * @id: Offset of the member that names an object, 0 if there is none
@@ -74,6 +85,7 @@ FIXTURE(command) {
 FIXTURE_VARIANT(command) {
 	unsigned long command;
 	size_t size;
+	size_t first_size;
 	__u32 flags;
 	size_t reserved;
 	size_t id;
@@ -103,6 +115,7 @@ FIXTURE_VARIANT_ADD(command, device_set_cookie) {
 FIXTURE_VARIANT_ADD(command, ioasid_alloc) {
 	.command = IOMMU_IOASID_ALLOC,
 	.size = sizeof(struct iommu_ioasid_alloc),
+	.flags = IOMMU_IOASID_ALLOC_DIRTY,
 	.reserved = offsetof(struct iommu_ioasid_alloc, __reserved),
 };
 
@@ -116,7 +129,6 @@ FIXTURE_VARIANT_ADD(command, ioasid_free) {
 FIXTURE_VARIANT_ADD(command, ioasid_get_info) {
 	.command = IOMMU_IOASID_GET_INFO,
 	.size = sizeof(struct iommu_ioasid_info),
-	.reserved = offsetof(struct iommu_ioasid_info, __reserved),
 	.id = offsetof(struct iommu_ioasid_info, ioasid),
 };
 
@@ -130,9 +142,32 @@ FIXTURE_VARIANT_ADD(command, map_dma) {
 FIXTURE_VARIANT_ADD(command, unmap_dma) {
 	.command = IOMMU_UNMAP_DMA,
 	.size = sizeof(struct iommu_unmap_dma),
-	.flags = IOMMU_UNMAP_DMA_ALL,
+	.first_size = offsetof(struct iommu_unmap_dma, page_size),
+	.flags = IOMMU_UNMAP_DMA_ALL | IOMMU_UNMAP_DMA_GET_DIRTY,
 	.reserved = offsetof(struct iommu_unmap_dma, __reserved),
 	.id = offsetof(struct iommu_unmap_dma, ioasid),
+};
+
+FIXTURE_VARIANT_ADD(command, dirty_start) {
+	.command = IOMMU_DIRTY_START,
+	.size = sizeof(struct iommu_dirty_start),
+	.reserved = offsetof(struct iommu_dirty_start, __reserved),
+	.id = offsetof(struct iommu_dirty_start, ioasid),
+};
+
+FIXTURE_VARIANT_ADD(command, dirty_stop) {
+	.command = IOMMU_DIRTY_STOP,
+	.size = sizeof(struct iommu_dirty_stop),
+	.reserved = offsetof(struct iommu_dirty_stop, __reserved),
+	.id = offsetof(struct iommu_dirty_stop, ioasid),
+};
+
+FIXTURE_VARIANT_ADD(command, dirty_get) {
+	.command = IOMMU_DIRTY_GET,
+	.size = sizeof(struct iommu_dirty_get),
+	.flags = IOMMU_DIRTY_GET_NO_CLEAR,
+	.reserved = offsetof(struct iommu_dirty_get, __reserved),
+	.id = offsetof(struct iommu_dirty_get, ioasid),
 };
 
 FIXTURE_SETUP(command)
@@ -146,6 +181,8 @@ FIXTURE_SETUP(command)
 	ASSERT_LE(0, self->other);
 	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
+	ASSERT_EQ(0, ioasid_alloc_dirty(self->iommu, &self->tracked));
+	ASSERT_EQ(0, dirty_start(self->iommu, self->tracked));
 	self->mem = mem_alloc(PAGE);
 	ASSERT_NE(NULL, self->mem);
 	self->iova = TEST_IOVA;
@@ -171,6 +208,9 @@ union command_buf {
 	struct iommu_ioasid_info info;
 	struct iommu_map_dma map;
 	struct iommu_unmap_dma unmap;
+	struct iommu_dirty_start start;
+	struct iommu_dirty_stop stop;
+	struct iommu_dirty_get get;
 };
 
 /* Makes @buf a call that succeeds, once. */
@@ -211,6 +251,19 @@ static int prepare(struct _test_data_command *self,
 		buf->unmap.iova = TEST_IOVA;
 		buf->unmap.length = PAGE;
 		return 0;
+	case IOMMU_DIRTY_START:
+		buf->start.ioasid = self->tracked;
+		return 0;
+	case IOMMU_DIRTY_STOP:
+		buf->stop.ioasid = self->tracked;
+		return 0;
+	case IOMMU_DIRTY_GET:
+		buf->get.ioasid = self->tracked;
+		buf->get.iova = TEST_IOVA;
+		buf->get.length = PAGE;
+		buf->get.page_size = PAGE;
+		buf->get.bitmap = (uintptr_t)self->mem;
+		return 0;
 	}
 	return -EINVAL;
 }
@@ -232,7 +285,8 @@ TEST_F(command, succeeds)
 
 TEST_F(command, size_too_small)
 {
-	size_t sizes[] = { 0, 1, 4, 8, variant->size - 8, variant->size - 1 };
+	size_t size = variant->first_size ?: variant->size;
+	size_t sizes[] = { 0, 1, 4, 8, size - 8, size - 1 };
 	union command_buf buf;
 	size_t i;
 
@@ -241,6 +295,25 @@ TEST_F(command, size_too_small)
 		buf.size = sizes[i];
 		EXPECT_EQ(-EINVAL, call(self, variant, &buf))
 			TH_LOG("size %zu", sizes[i]);
+	}
+}
+
+/* What a program was compiled with before the structure grew */
+TEST_F(command, size_of_older_versions)
+{
+	union command_buf buf;
+	size_t size;
+
+	for (size = variant->first_size ?: variant->size; size < variant->size;
+	     size++) {
+		ASSERT_EQ(0, prepare(self, variant, &buf));
+		buf.size = size;
+		/* That is somebody else's. */
+		memset(&buf.byte[size], 0xff, sizeof(buf) - size);
+		EXPECT_EQ(0, call(self, variant, &buf)) {
+			TH_LOG("size %zu", size);
+		}
+		EXPECT_EQ(0xff, buf.byte[size]);
 	}
 }
 
@@ -403,7 +476,8 @@ TEST_F(command, id_of_another_context)
 	ASSERT_EQ(0, dev_open_bind(&devs[1], self->other));
 
 	for (i = 0; i < 16; i++)
-		ASSERT_EQ(0, ioasid_alloc(self->iommu, &id));
+		ASSERT_EQ(0, ioasid_alloc_dirty(self->iommu, &id));
+	ASSERT_EQ(0, dirty_start(self->iommu, id));
 	ASSERT_EQ(0, prepare(self, variant, &buf));
 	if (!variant->id_is_device)
 		buf.word[variant->id / 4] = id;
@@ -422,6 +496,8 @@ TEST(unknown_command)
 	ASSERT_LE(0, iommu);
 	EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', 0xc6), &check));
 	EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', 0xc7), &check));
+	for (nr = 0xca; nr <= 0xcc; nr++)
+		EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', nr), &check));
 	for (nr = 0xd0; nr <= 0xff; nr++) {
 		EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', nr), &check))
 			TH_LOG("nr 0x%x", nr);
@@ -459,9 +535,9 @@ TEST_F(context, extensions)
 	__u32 yes[] = {
 		IOMMU_EXT_MAP_TYPE1V2, IOMMU_EXT_UNMAP_ALL,
 		IOMMU_EXT_MAP_ALLOC_IOVA, IOMMU_EXT_MAP_FILE,
-		IOMMU_EXT_MULTIDEV_GROUP,
+		IOMMU_EXT_MULTIDEV_GROUP, IOMMU_EXT_DIRTY_TRACKING,
 	};
-	__u32 unknown[] = { 0, 8, 1000, INT_MAX, UINT_MAX };
+	__u32 unknown[] = { 0, 9, 1000, INT_MAX, UINT_MAX };
 	__u64 value;
 	size_t i;
 
@@ -488,7 +564,8 @@ TEST_F(context, extension_type_ops)
 	__u64 must = 1ULL << IOMMU_IOASID_OP_ROOT |
 		     1ULL << IOMMU_IOASID_OP_MAP |
 		     1ULL << IOMMU_IOASID_OP_ATTACH |
-		     1ULL << IOMMU_IOASID_OP_ACCESS;
+		     1ULL << IOMMU_IOASID_OP_ACCESS |
+		     1ULL << IOMMU_IOASID_OP_DIRTY;
 	__u64 may = must | 1ULL << IOMMU_IOASID_OP_ATTACH_PASID;
 	__u32 unknown[] = { 0, 2, 64, UINT_MAX };
 	__u64 value;
