@@ -21,6 +21,7 @@
 #include "access_utils.h"
 #include "device_utils.h"
 #include "ioasid_utils.h"
+#include "test_iommu_utils.h"
 
 #define MEM_PAGES	24
 #define SCATTERED	12
@@ -109,6 +110,7 @@ FIXTURE_SETUP(fail_nth)
 	self->hugefd = -1;
 	self->dev.fd = -1;
 	self->second.fd = -1;
+	test_iommu_remove_all();
 	COUNTS_BEGIN(&self->counts);
 	if (dev_find_alone(&self->dev, 1) < 1)
 		SKIP(return, "no DMA device in an IOMMU group of its own");
@@ -139,6 +141,7 @@ FIXTURE_TEARDOWN(fail_nth)
 {
 	dev_close(&self->dev);
 	dev_close(&self->second);
+	test_iommu_remove_all();
 	close_fd(&self->access);
 	close_fd(&self->group);
 	close_fd(&self->fresh);
@@ -1025,6 +1028,219 @@ TEST_F_TIMEOUT(fail_nth, close_attached, 60)
 	EXPECT_EQ(1000, fail_no_more());
 }
 
+/* ---- dirty tracking ---- */
+
+/* In place of the address space that cannot be tracked */
+static int use_dirty(struct _test_data_fail_nth *self)
+{
+	int rc = ioasid_free(self->iommu, self->ioasid);
+
+	return rc ? rc : ioasid_alloc_dirty(self->iommu, &self->ioasid);
+}
+
+/* With a device whose IOMMU can track */
+static int use_dirty_device(struct _test_data_fail_nth *self)
+{
+	int rc;
+
+	if (test_iommu_missing())
+		return -ENODEV;
+	rc = use_dirty(self);
+	if (!rc)
+		rc = test_iommu_make("fail", "page_sizes=0x1000");
+	if (!rc)
+		rc = test_device_make("fail", "one", NULL, &self->second);
+	return rc ? rc : dev_open_bind(&self->second, self->iommu);
+}
+
+static int call_start(struct _test_data_fail_nth *self)
+{
+	return dirty_start(self->iommu, self->ioasid);
+}
+
+static int call_stop(struct _test_data_fail_nth *self)
+{
+	return dirty_stop(self->iommu, self->ioasid);
+}
+
+static int touch_page(struct _test_data_fail_nth *self)
+{
+	struct ioasid_test_command command = {
+		.op = IOASID_TEST_FILL,
+		.iova = TEST_IOVA + 3 * PAGE,
+		.length = 8,
+	};
+
+	if (self->second.fd < 0)
+		return 0;
+	return test_device_try(&self->second, &command) ? -EIO : 0;
+}
+
+static int map_touch(struct _test_data_fail_nth *self)
+{
+	int rc = call_map(self);
+
+	return rc ? rc : touch_page(self);
+}
+
+/* What was written must not be forgotten by a call that fails. */
+static int check_touched(struct _test_data_fail_nth *self, int rc, __u64 bits)
+{
+	if (rc || self->second.fd < 0)
+		return rc;
+	return bits & 1 << 3 ? 0 : -ENODATA;
+}
+
+static int call_dirty_get(struct _test_data_fail_nth *self)
+{
+	__u64 bits;
+	int rc;
+
+	rc = dirty_get(self->iommu, self->ioasid, 0, TEST_IOVA,
+		       MEM_PAGES * PAGE, PAGE, &bits);
+	return check_touched(self, rc, bits);
+}
+
+static int call_unmap_dirty(struct _test_data_fail_nth *self)
+{
+	__u64 bits;
+	int rc;
+
+	rc = ioasid_unmap_dirty(self->iommu, self->ioasid, TEST_IOVA,
+				MEM_PAGES * PAGE, PAGE, &bits);
+	return check_touched(self, rc, bits);
+}
+
+TEST_F_TIMEOUT(fail_nth, dirty_map, 60)
+{
+	struct step step = {
+		.call = call_map,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR },
+	};
+
+	ASSERT_EQ(0, use_dirty(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, dirty_start, 60)
+{
+	struct step step = {
+		.call = call_start,
+		.undo = call_stop,
+		.errors = { -EINTR },
+	};
+
+	ASSERT_EQ(0, use_dirty(self));
+	ASSERT_EQ(0, call_map(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, dirty_start_device, 60)
+{
+	struct step step = {
+		.call = call_start,
+		.undo = call_stop,
+		.errors = { -EINTR, -EIO },
+	};
+
+	if (use_dirty_device(self))
+		SKIP(return, "no test IOMMU");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, call_attach_second(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, dirty_stop, 60)
+{
+	struct step step = {
+		.call = call_stop,
+		.prepare = call_start,
+		.undo = nothing,
+		.errors = { -EINTR },
+	};
+
+	ASSERT_EQ(0, use_dirty(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, dirty_get, 60)
+{
+	struct step step = {
+		.call = call_dirty_get,
+		.undo = nothing,
+		.errors = { -EINTR, -ENOMEM },
+	};
+
+	ASSERT_EQ(0, use_dirty(self));
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, call_start(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, dirty_get_device, 60)
+{
+	struct step step = {
+		.call = call_dirty_get,
+		.prepare = touch_page,
+		.undo = nothing,
+		.errors = { -EINTR, -ENOMEM, -EIO },
+	};
+
+	if (use_dirty_device(self))
+		SKIP(return, "no test IOMMU");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, call_attach_second(self));
+	ASSERT_EQ(0, call_start(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, dirty_unmap, 60)
+{
+	struct step step = {
+		.call = call_unmap_dirty,
+		.prepare = call_map,
+		.undo = nothing,
+		.errors = { -EINTR, -ENOMEM },
+	};
+
+	ASSERT_EQ(0, use_dirty(self));
+	ASSERT_EQ(0, call_start(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, dirty_unmap_device, 60)
+{
+	struct step step = {
+		.call = call_unmap_dirty,
+		.prepare = map_touch,
+		.undo = nothing,
+		.errors = { -EINTR, -ENOMEM },
+	};
+
+	if (use_dirty_device(self))
+		SKIP(return, "no test IOMMU");
+	ASSERT_EQ(0, call_attach_second(self));
+	ASSERT_EQ(0, call_start(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, dirty_attach, 60)
+{
+	struct step step = {
+		.call = call_attach_second,
+		.undo = call_detach_second,
+		.errors = { -ENOMEM, -EINTR, -EFAULT, -EBUSY, -EINVAL,
+			    -EOPNOTSUPP, -EIO },
+	};
+
+	if (use_dirty_device(self))
+		SKIP(return, "no test IOMMU");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, call_start(self));
+	run(_metadata, self, &step);
+}
+
 /* ---- devices of VFIO groups ---- */
 
 static int open_group(struct _test_data_fail_nth *self)
@@ -1271,6 +1487,23 @@ TEST_F_TIMEOUT(fail_nth, access_pin, 60)
 
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, open_attached_access(self));
+	run(_metadata, self, &step);
+}
+
+/* A pin is written down where it may be tracked. */
+TEST_F_TIMEOUT(fail_nth, dirty_access_pin, 60)
+{
+	struct step step = {
+		.call = call_pin,
+		.undo = unpin_access,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, use_dirty(self));
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, open_attached_access(self));
 	run(_metadata, self, &step);
