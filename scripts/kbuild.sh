@@ -4,46 +4,64 @@
 # How a kernel tree is configured and made, in a build folder outside of it.
 # The caller sets
 #
-#   flavour  of the kernel, see wanted_config(); "-stock" behind it means
-#            CONFIG_IOASID=n, the kernel's own iommufd
+#   flavour  of the kernel, by choose_flavour()
 #   tree     the kernel tree
 #   build    the build folder; what belongs to it is next to it
 #   log      where the output goes
-#   arch     as the kernel's makefiles call it
 #   extra_config    options that override those of the flavour, one per line
 #   make_variables  what else make is told
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/arch.sh
+. "$(dirname "${BASH_SOURCE[0]}")/arch.sh"
 
 flavour=
 tree=
 build=
 log=
-arch=x86_64
 extra_config=
 make_variables=()
+architecture x86_64
+
+# choose_flavour <flavour>
+# What wanted_config() knows, with "-<architecture>" behind it if that is not
+# x86_64, and "-stock" behind that for CONFIG_IOASID=n, the kernel's own iommufd.
+choose_flavour()
+{
+	local base=${1%-stock}
+
+	flavour=$1
+	case $base in
+	*-*)	architecture "${base#*-}" ;;
+	*)	architecture x86_64 ;;
+	esac
+}
 
 # One line per option; a later fragment overrides an earlier one.
 wanted_config()
 {
 	local parts part
 
-	case ${flavour%-stock} in
-	demo)	parts=(base x86_64 demo ioasid test) ;;
-	builtin) parts=(base x86_64 demo builtin ioasid) ;;
-	check)	parts=(base x86_64 debug ioasid kunit test) ;;
-	coverage) parts=(base x86_64 coverage ioasid gcov kunit test) ;;
-	bench)	parts=(base x86_64 bench ioasid) ;;
-	matrix)	parts=(base "$arch" ioasid) ;;
-	*)	die "no flavour named $flavour; there are demo, builtin, check, coverage, bench and matrix, each also with -stock" ;;
+	parts=(base "${arch_configs[@]}")
+	case ${flavour%%-*} in
+	demo)	parts+=(demo ioasid test) ;;
+	builtin) parts+=(demo builtin ioasid) ;;
+	check)	parts+=(debug "${arch_configs[@]/%/-debug}" ioasid kunit test) ;;
+	coverage) parts+=(coverage ioasid gcov kunit test) ;;
+	bench)	parts+=(bench ioasid) ;;
+	matrix)	parts+=(ioasid) ;;
+	*)	die "no flavour named $flavour; there are demo, builtin, check, coverage, bench and matrix" ;;
 	esac
 	{
 		for part in "${parts[@]}"; do
 			case $flavour:$part in
 			*-stock:ioasid | *-stock:gcov | *-stock:kunit) continue ;;
 			esac
-			cat "$repo/configs/$part.config"
+			# Not every architecture has options for debugging.
+			if [ -f "$repo/configs/$part.config" ] || [[ $part != *-debug ]]; then
+				cat "$repo/configs/$part.config"
+			fi
 		done
 		echo "$extra_config"
 	} | sed -n -e 's/^# \(CONFIG_[A-Za-z0-9_]*\) is not set$/\1=n/' -e '/^CONFIG_/p' |
@@ -69,7 +87,7 @@ source_version()
 # A build folder is named by the source and the compiler, and by the configuration
 build_key()
 {
-	echo "$({ source_version; gcc --version; ld --version; } | digest)-$(wanted_config | sort | digest)"
+	echo "$({ source_version; "${cross}gcc" --version; "${cross}ld" --version; } | digest)-$(wanted_config | sort | digest)"
 }
 
 # A new configuration starts from the objects of the last one, one with the
@@ -126,7 +144,7 @@ overlay_tree()
 
 kmake()
 {
-	make -C "$tree" O="$build" ARCH="$arch" V="$verbose" -j"$(nproc)" "${make_variables[@]}" "$@"
+	make -C "$tree" O="$build" ARCH="$kernel_arch" CROSS_COMPILE="$cross" V="$verbose" -j"$(nproc)" "${make_variables[@]}" "$@"
 }
 
 configure()
@@ -165,7 +183,8 @@ prune()
 {
 	local folder keep=$3
 
-	find "$1" -maxdepth 1 -type d -name "$2-[0-9a-f]*" -printf '%T@ %p\n' |
+	find "$1" -maxdepth 1 -regextype posix-extended -type d \
+		-regex ".*/$2(-[0-9a-f]{12,})+" -printf '%T@ %p\n' |
 		sort -rn | sed -n "$((keep + 1)),\$s/^[^ ]* //p" | while IFS= read -r folder; do
 		(
 			exec 7<"$folder"
