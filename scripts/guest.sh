@@ -11,14 +11,17 @@
 
 # shellcheck source=scripts/results.sh
 . "$(dirname "${BASH_SOURCE[0]}")/results.sh"
+# shellcheck source=scripts/arch.sh
+. "$(dirname "${BASH_SOURCE[0]}")/arch.sh"
+# shellcheck source=scripts/machines.sh
+. "$(dirname "${BASH_SOURCE[0]}")/machines.sh"
 
 : "${tree=}" "${kernel=}" "${programs=}" "${run=}"
 guests=()
-declare -A guest_machine=() guest_tests=()
+declare -A guest_machine=() guest_tests=() guest_kernel=() guest_programs=()
 guest_runner=
 
-# Edu devices, alone and in groups: what the tests expect of every machine.  In
-# one without an IOMMU they are of no use; scripts/guest/init makes others there.
+# Edu devices, alone and in groups: what the tests expect behind an IOMMU
 test_devices=(
 	-device "edu,addr=5.0"
 	-device "edu,addr=6.0,multifunction=on" -device "edu,addr=6.1"
@@ -27,12 +30,14 @@ test_devices=(
 	-device "edu,bus=rp,addr=0.0,multifunction=on" -device "edu,bus=rp,addr=0.1"
 )
 
-# add_guest <name> <machine> <test programs>
+# add_guest <name> <machine> <test programs>: with the kernel and programs of now
 add_guest()
 {
 	guests+=("$1")
 	guest_machine[$1]=$2
 	guest_tests[$1]=$3
+	guest_kernel[$1]=$kernel
+	guest_programs[$1]=$programs
 }
 
 seconds_of()
@@ -69,7 +74,8 @@ share()
 # One guest, from its files to its end; what it says goes to the file "said".
 run_guest()
 {
-	local logs=$run/$1 name limit tests
+	local logs=$run/$1 name limit tests devices=() append
+	local kernel=${guest_kernel[$1]} programs=${guest_programs[$1]}
 
 	tests=$logs/tests
 	rm -rf "$tests"
@@ -84,9 +90,14 @@ run_guest()
 		echo "$name ${limit:-300}"
 	done >"$tests/list"
 	"$repo/scripts/build-initramfs" "$kernel" check "$tests" "$logs/initramfs" || return 1
+	machine "${guest_machine[$1]}"
+	if [ "$machine_iommu" = yes ]; then devices=("${test_devices[@]}"); fi
+	append="iommu.debug_pagealloc=1"
+	# Without KASAN, what SLUB checks is all there is.
+	if kernel_has KASAN; then append+=" ${slab_debug:-}"; fi
 	IOASID_MACHINE=${guest_machine[$1]} IOASID_TIMEOUT=${IOASID_TIMEOUT:-1500} \
-		IOASID_APPEND="iommu.debug_pagealloc=1 ${slab_debug:-} ${IOASID_APPEND:-}" \
-		"$repo/scripts/run-qemu" "$kernel" "$logs/initramfs" "$logs" -m 2G "${test_devices[@]}"
+		IOASID_APPEND="$append ${IOASID_APPEND:-}" \
+		"$repo/scripts/run-qemu" "$kernel" "$logs/initramfs" "$logs" -m 2G "${devices[@]}"
 }
 
 # Starts all guests that were added, as many at a time as there are processors.
@@ -128,6 +139,7 @@ judge_guest()
 	local reader
 
 	logs=$run/$1
+	kernel=${guest_kernel[$1]}
 	say "Guest $1: $(wc -w <<<"${guest_tests[$1]}") test programs on ${guest_machine[$1]}; its log is $logs/kernel.log"
 	exec 5< <(exec tail -c +1 -s 0.2 -f --pid="$guest_runner" "$logs/said")
 	reader=$!
@@ -216,7 +228,7 @@ same_checkout()
 
 splats()
 {
-	grep -aE 'BUG: |WARNING: |UBSAN: |Oops|kernel BUG|Kernel panic|general protection|possible recursive|possible circular|inconsistent lock state|invalid wait context|suspicious RCU|bad unlock balance|held lock freed|lock held when returning|still held|still has locks|INFO: |refcount_t|ODEBUG|Bad page|Bad rss|sleeping function|scheduling while atomic|list_(add|del) corruption|usercopy:|unregister_netdevice|nobody cared|soft lockup|rcu: .*stall|suspected memory leaks|leak detector disabled|Cannot allocate a kmemleak' \
+	grep -aE 'BUG: |WARNING: |UBSAN: |Oops|Internal error: |Unable to handle kernel|SError Interrupt|kernel BUG|Kernel panic|general protection|possible recursive|possible circular|inconsistent lock state|invalid wait context|suspicious RCU|bad unlock balance|held lock freed|lock held when returning|still held|still has locks|INFO: |refcount_t|ODEBUG|Bad page|Bad rss|sleeping function|scheduling while atomic|list_(add|del) corruption|usercopy:|unregister_netdevice|nobody cared|soft lockup|hard LOCKUP|rcu: .*stall|suspected memory leaks|leak detector disabled|Cannot allocate a kmemleak' \
 		"$logs/kernel.log"
 }
 
@@ -287,9 +299,10 @@ build_tests()
 		say "Building the tests"
 		rm -rf "$programs" "$programs.made-from"
 		mkdir -p "$programs"
+		architecture "$(architecture_of "$kernel")"
 		long "$cache/log/tests" "the tests" \
 			make -C "$repo/tools/testing/selftests/ioasid" -j"$(nproc)" \
-			KSRC="$tree" OUTPUT="$programs" KHDR_INCLUDES="-isystem $kernel/include" ||
+			CROSS_COMPILE="$cross" KSRC="$tree" OUTPUT="$programs" KHDR_INCLUDES="-isystem $kernel/include" ||
 			die "the tests do not build; see $cache/log/tests"
 		[ "$made_from" = "$(tests_made_from)" ] ||
 			die "the files changed while the tests were built; run it again"

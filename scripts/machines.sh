@@ -5,13 +5,17 @@
 # most are one machine, see add_guests() in scripts/check.
 
 # machine <name>
-# Sets machine_options (for QEMU), machine_append (for the kernel's command
-# line) and machine_lacks (why QEMU here cannot be this machine, or nothing).
+# Sets machine_arch (see scripts/arch.sh), machine_options (for QEMU),
+# machine_append (for the kernel's command line), machine_iommu (whether it
+# emulates one that PCI devices are behind, and gets such devices) and
+# machine_lacks (why QEMU here cannot be this machine, or nothing).
 # shellcheck disable=SC2034 # for the scripts that read this file
 machine()
 {
 	local q35=(-M "q35,kernel-irqchip=split")
 
+	machine_arch=x86_64
+	machine_iommu=yes
 	machine_lacks=
 	machine_append="intel_iommu=on,sm_on"
 	case $1 in
@@ -33,6 +37,18 @@ machine()
 		machine_append="iommu=nopt noapic iommufd.allow_unsafe_interrupts=1" ;;
 	# No IOMMU but the one of ioasid_test_iommu, which is software
 	test)	machine_options=(-M q35)
+		machine_iommu=no
+		machine_append= ;;
+	test-arm64 | test-arm64-64k)
+		machine_arch=${1#test-}
+		machine_iommu=no
+		machine_options=(-M "virt,gic-version=3")
+		machine_append= ;;
+	# What is broken here has no workaround that QEMU emulates.
+	test-ppc64le)
+		machine_arch=ppc64le
+		machine_iommu=no
+		machine_options=(-M "pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off")
 		machine_append= ;;
 	*)	die "there is no machine $1; see scripts/machines.sh" ;;
 	esac
