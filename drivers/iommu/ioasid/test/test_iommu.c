@@ -534,6 +534,15 @@ static struct iommu_domain test_blocked_domain = {
 	.ops = &test_blocked_ops,
 };
 
+/*
+ * What devices begin with. Not the same: where there is no IOMMU_DMA, the IOMMU
+ * core takes the type of blocked domains, which is 0, for none at all.
+ */
+static struct iommu_domain test_default_domain = {
+	.type = IOMMU_DOMAIN_PLATFORM,
+	.ops = &test_blocked_ops,
+};
+
 /* ---- devices ---- */
 
 static bool test_capable(struct device *dev, enum iommu_cap cap)
@@ -811,7 +820,7 @@ static const struct iommu_ops test_iommu_ops = {
 	.device_group = test_device_group,
 	.get_resv_regions = test_get_resv_regions,
 	.page_response = test_page_response,
-	.default_domain = &test_blocked_domain,
+	.default_domain = &test_default_domain,
 	.blocked_domain = &test_blocked_domain,
 	.default_domain_ops = &test_domain_ops,
 };
