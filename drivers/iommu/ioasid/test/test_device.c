@@ -61,7 +61,14 @@ struct test_channel {
  *                that none is merged with another
  * @trigger: Who wants to know of an interrupt
  * @request: Whom VFIO asks to close the device; under @irq_lock
- * @accesses: Counters, see struct ioasid_test_globals
+ * @accesses: Counter, as all that follow: see struct ioasid_test_globals
+ * @tlb_hits: Counter
+ * @walks: Counter
+ * @faults: Counter
+ * @page_requests: Counter
+ * @page_responses: Counter
+ * @interrupts: Counter
+ * @delivered: Counter
  */
 struct test_vfio {
 	struct vfio_device vdev;
@@ -236,8 +243,8 @@ static int set_req(struct test_vfio *tvfio, const struct vfio_irq_set *set,
 static int test_set_irqs(struct test_vfio *tvfio, void __user *arg)
 {
 	const size_t minsz = offsetofend(struct vfio_irq_set, count);
-	void *data __free(kfree) = NULL;
 	struct vfio_irq_set set;
+	void *data = NULL;
 	size_t size = 0;
 	int num, rc;
 
@@ -253,11 +260,14 @@ static int test_set_irqs(struct test_vfio *tvfio, void __user *arg)
 	if (size) {
 		data = memdup_user(arg + minsz, size);
 		if (IS_ERR(data))
-			return PTR_ERR(no_free_ptr(data));
+			return PTR_ERR(data);
 	}
-	guard(mutex)(&tvfio->irq_lock);
-	return set.index == IOASID_TEST_IRQ_MSI ? set_msi(tvfio, &set, data) :
-						  set_req(tvfio, &set, data);
+	scoped_guard(mutex, &tvfio->irq_lock)
+		rc = set.index == IOASID_TEST_IRQ_MSI ?
+			     set_msi(tvfio, &set, data) :
+			     set_req(tvfio, &set, data);
+	kfree(data);
+	return rc;
 }
 
 static void test_request(struct vfio_device *vdev, unsigned int count)
@@ -480,6 +490,12 @@ static bool run_round(struct test_channel *channel)
 	return true;
 }
 
+static bool is_running(const struct test_channel *channel)
+{
+	/* Pairs with the release at the end of run_command(). */
+	return smp_load_acquire(&channel->status.running);
+}
+
 static void run_command(struct test_channel *channel)
 {
 	const struct ioasid_test_command *command = &channel->command;
@@ -558,9 +574,7 @@ static int write_command(struct test_channel *channel, const char __user *buf)
 	}
 	if (!mutex_trylock(&channel->lock))
 		return -EBUSY;
-	/* Pairs with the release in run_command(). */
-	if (atomic_read(&channel->stoppers) ||
-	    smp_load_acquire(&channel->status.running)) {
+	if (atomic_read(&channel->stoppers) || is_running(channel)) {
 		mutex_unlock(&channel->lock);
 		return -EBUSY;
 	}
@@ -645,7 +659,8 @@ static int read_registers(struct test_vfio *tvfio, char __user *buf,
 {
 	u64 page = offset / IOASID_TEST_CHANNEL_SIZE;
 	u64 within = offset % IOASID_TEST_CHANNEL_SIZE;
-	u8 *image __free(kfree) = NULL;
+	u8 *image;
+	int rc;
 
 	if (count > IOASID_TEST_CHANNEL_SIZE - within)
 		return -EINVAL;
@@ -658,17 +673,18 @@ static int read_registers(struct test_vfio *tvfio, char __user *buf,
 		struct test_channel *channel = &tvfio->channels[page - 1];
 		struct ioasid_test_status *status =
 			(void *)(image + IOASID_TEST_STATUS);
-		u32 running;
+		struct ioasid_test_command *command = (void *)image;
+		u32 running = is_running(channel);
 
-		/* Pairs with the release in run_command(). */
-		running = smp_load_acquire(&channel->status.running);
 		/* As long as it runs, any mixture of counts will do. */
 		*status = data_race(channel->status);
 		status->running = running;
-		*(struct ioasid_test_command *)image =
-			data_race(channel->command);
+		/* A torn one is of somebody who writes another one just now. */
+		*command = data_race(channel->command);
 	}
-	return copy_to_user(buf, image + within, count) ? -EFAULT : 0;
+	rc = copy_to_user(buf, image + within, count) ? -EFAULT : 0;
+	kfree(image);
+	return rc;
 }
 
 static int write_registers(struct test_vfio *tvfio, const char __user *buf,
@@ -821,7 +837,7 @@ static void reset_device(struct test_vfio *tvfio)
 		struct test_channel *channel = &tvfio->channels[i];
 
 		guard(mutex)(&channel->lock);
-		if (smp_load_acquire(&channel->status.running))
+		if (is_running(channel))
 			continue; /* somebody has begun anew */
 		memset(&channel->command, 0, sizeof(channel->command));
 		memset(&channel->status, 0, sizeof(channel->status));

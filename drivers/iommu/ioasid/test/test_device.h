@@ -26,6 +26,7 @@
  *                         channel. For read() and write(), not for mmap().
  * @IOASID_TEST_BUFFER: Memory of the device, for read(), write() and mmap().
  *                      What is mapped cannot be pinned, as that of a BAR.
+ * @IOASID_TEST_NUM_REGIONS: How many there are
  */
 enum ioasid_test_region {
 	IOASID_TEST_REGISTERS = 0,
@@ -44,6 +45,7 @@ enum ioasid_test_region {
  * enum ioasid_test_irq - VFIO interrupts of the device, all by eventfd
  * @IOASID_TEST_IRQ_MSI: The device raises them: IOASID_TEST_NUM_MSI vectors
  * @IOASID_TEST_IRQ_REQ: VFIO asks the program to close the device
+ * @IOASID_TEST_NUM_IRQS: How many there are
  */
 enum ioasid_test_irq {
 	IOASID_TEST_IRQ_MSI = 0,

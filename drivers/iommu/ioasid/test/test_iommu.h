@@ -56,6 +56,7 @@
  * @TEST_MSI_MODE_DIRECT: By a window that is not translated
  * @TEST_MSI_MODE_MAPPED: By a page that the kernel maps
  * @TEST_MSI_MODE_UNSAFE: As DIRECT, and any device may raise any interrupt
+ * @TEST_NUM_MSI_MODES: How many there are
  */
 enum test_msi {
 	TEST_MSI_MODE_DIRECT,

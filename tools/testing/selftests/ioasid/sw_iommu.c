@@ -1086,24 +1086,21 @@ TEST_F(sw_iommu, mapped_interrupts_attach_first)
 	close(event);
 }
 
+/* With up to two eventfds, which are none. */
 static int set_irqs(struct dma_device *dev, __u32 index, __u32 flags,
 		    __u32 start, __u32 count)
 {
-	struct {
-		struct vfio_irq_set set;
-		__s32 fd[2];
-	} arg = {
-		.set = {
-			.argsz = sizeof(arg),
-			.index = index,
-			.flags = VFIO_IRQ_SET_ACTION_TRIGGER | flags,
-			.start = start,
-			.count = count,
-		},
-		.fd = { -1, -1 },
-	};
+	char room[sizeof(struct vfio_irq_set) + 2 * sizeof(__s32)]
+		__attribute__((aligned(8)));
+	struct vfio_irq_set *set = (void *)room;
 
-	return ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &arg) ? -errno : 0;
+	memset(room, 0xff, sizeof(room));
+	set->argsz = sizeof(room);
+	set->index = index;
+	set->flags = VFIO_IRQ_SET_ACTION_TRIGGER | flags;
+	set->start = start;
+	set->count = count;
+	return ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, set) ? -errno : 0;
 }
 
 TEST_F(sw_iommu, odd_interrupts)

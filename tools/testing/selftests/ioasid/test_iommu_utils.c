@@ -18,7 +18,7 @@
 
 /* An IOMMU if @device is NULL, and an attribute of either if there is one */
 struct path {
-	char text[256];
+	char text[512];
 };
 
 static struct path path_of(const char *iommu, const char *device,
