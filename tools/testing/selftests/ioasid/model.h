@@ -331,8 +331,11 @@ struct subject {
  *         more: it must stay the process's own
  * @iommu: Open file
  * @instances: The IOMMUs
+ * @num_instances: How many
  * @groups: Their groups
+ * @num_groups: How many
  * @devices: The devices in these
+ * @num_devices: How many
  * @sources: The memory
  * @read_only_fd: The memfd, not open for writing
  * @sealed_fd: A memfd that nobody may write

@@ -1090,12 +1090,11 @@ TEST_F(sw_iommu, mapped_interrupts_attach_first)
 static int set_irqs(struct dma_device *dev, __u32 index, __u32 flags,
 		    __u32 start, __u32 count)
 {
-	char room[sizeof(struct vfio_irq_set) + 2 * sizeof(__s32)]
-		__attribute__((aligned(8)));
+	__u64 room[4];
 	struct vfio_irq_set *set = (void *)room;
 
 	memset(room, 0xff, sizeof(room));
-	set->argsz = sizeof(room);
+	set->argsz = sizeof(*set) + 2 * sizeof(__s32);
 	set->index = index;
 	set->flags = VFIO_IRQ_SET_ACTION_TRIGGER | flags;
 	set->start = start;
