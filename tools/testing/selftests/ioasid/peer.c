@@ -531,10 +531,13 @@ TEST_F(peer, dirty)
 		.size = sizeof(set),
 		.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
 	};
+	char settings[32];
 	__u64 bits;
 	__u32 hwpt;
 
-	ASSERT_EQ(0, begin(self, NULL));
+	/* A large page is dirty as a whole. */
+	snprintf(settings, sizeof(settings), "page_sizes=0x%lx", PAGE);
+	ASSERT_EQ(0, begin(self, settings));
 	ASSERT_EQ(0, map(self, self->mem, TEST_IOVA, MEM_PAGES * PAGE,
 			 IOAS_RW));
 	ASSERT_EQ(0, hwpt_alloc(self, self->ioas,
