@@ -238,8 +238,10 @@ static void say_what_was_done(const struct model *m, double time)
 
 	printf("# %lu steps in %.1f s, %.0f in a second; trace 0x%llx\n",
 	       m->step, time, m->step / time, m->trace);
-	printf("# %lu refused, %lu by the driver; %lu while something failed; %lu DMA commands\n#",
+	printf("# %lu refused, %lu by the driver; %lu while something failed; %lu DMA commands\n",
 	       m->refused, m->injected, m->tried, m->accesses);
+	printf("# %lu bits of dirty pages, %lu of them beside what was written\n#",
+	       m->reported, m->beside);
 	for (i = 0; i < num_operations; i++)
 		printf(" %s %lu%s", operations[i].name, operations[i].done,
 		       i + 1 < num_operations ? "," : "\n");

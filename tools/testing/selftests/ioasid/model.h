@@ -125,6 +125,8 @@ struct ranges {
  * @attach_first: It tells what its tables reach when it attaches them
  * @shares_tables: It takes the tables of others that do
  * @translates_msi: No address is kept for interrupts
+ * @only_small: Its page tables have no large pages
+ * @no_dirty: It cannot track what is written
  * @reserved: What cannot be mapped for its devices
  * @num_reserved: How many of those there are
  */
@@ -138,6 +140,8 @@ struct instance {
 	bool attach_first;
 	bool shares_tables;
 	bool translates_msi;
+	bool only_small;
+	bool no_dirty;
 	struct range reserved[MAX_RESERVED];
 	unsigned int num_reserved;
 };
@@ -150,6 +154,7 @@ struct instance {
  * @page: Index of its first page there
  * @by_file: Given as a file, not as an address
  * @pinned: The pages that were there when it was pinned, NULL if it is not
+ * @marks: Of each page, MARK_ bits
  */
 struct mapping {
 	struct range range;
@@ -158,7 +163,13 @@ struct mapping {
 	size_t page;
 	bool by_file;
 	struct page **pinned;
+	__u8 *marks;
 };
+
+/* Written since START, and not reported since with clearing: it must be. */
+#define MARK_WRITTEN	0x1
+/* It may be reported: a large page of the IOMMU has it beside one that must be. */
+#define MARK_BESIDE	0x2
 
 /**
  * struct table - A page table of an IOASID
@@ -175,6 +186,8 @@ struct table {
  * @id: Its number
  * @width: As given when it was made
  * @snoop: As given when it was made
+ * @dirty: As given when it was made
+ * @tracking: What is written to it is tracked
  * @maps: Its mappings, by address
  * @num_maps: How many
  * @tables: Its page tables, the oldest first
@@ -184,6 +197,8 @@ struct ioas {
 	__u32 id;
 	__u32 width;
 	__u32 snoop;
+	bool dirty;
+	bool tracking;
 	struct mapping *maps[MAX_MAPPINGS];
 	unsigned int num_maps;
 	struct table tables[MAX_TABLES];
@@ -257,12 +272,19 @@ int map_commit(struct model *m, struct ioas *ioas,
 int unmap_error(const struct ioas *ioas, const struct iommu_unmap_dma *cmd);
 __u64 unmap_commit(struct ioas *ioas, const struct iommu_unmap_dma *cmd);
 
+int tracking_error(const struct ioas *ioas, const struct iommu_dirty_start *cmd);
+void tracking_commit(struct ioas *ioas, bool on);
+int report_error(const struct ioas *ioas, const struct iommu_dirty_get *cmd);
+void report_commit(struct ioas *ioas, struct range range);
+unsigned int num_mappings_over(const struct ioas *ioas, struct range range);
+void mark_written(const struct slot *slot, __u64 iova);
+
 int attach_error(const struct model *m, const struct device *dev,
 		 unsigned int slot, const struct ioas *ioas, struct plan *plan);
 void attach_commit(struct model *m, struct device *dev, unsigned int slot,
 		   struct ioas *ioas, const struct plan *plan);
 void detach_commit(struct model *m, struct device *dev, unsigned int slot);
-struct ioas *ioas_new(struct model *m, __u32 id, __u32 width, __u32 snoop);
+struct ioas *ioas_new(struct model *m, const struct iommu_ioasid_alloc *cmd);
 void ioas_delete(struct model *m, struct ioas *ioas);
 
 /* ---- devices: model_device.c ---- */
@@ -349,6 +371,8 @@ struct subject {
  * @injected: Of those, because the driver was made to
  * @tried: Calls that were made while an allocation failed
  * @accesses: DMA that was compared
+ * @reported: Bits of dirty pages that were reported
+ * @beside: Of those, only because of a large page or a failure
  * @trace: Sum of all operations: that of a run that is repeated is the same
  * @history: The latest operations
  * @mismatch: What was wrong, empty if nothing is
@@ -378,6 +402,8 @@ struct model {
 	unsigned long injected;
 	unsigned long tried;
 	unsigned long accesses;
+	unsigned long reported;
+	unsigned long beside;
 	__u64 trace;
 	char history[HISTORY][200];
 	char mismatch[300];

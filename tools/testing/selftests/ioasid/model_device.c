@@ -57,6 +57,7 @@ static struct instance instances[] = {
 		.aperture = { 0, (1ULL << 48) - 1 },
 		.max_pasid = 127,
 		.snoop_control = true,
+		.only_small = true,
 		.reserved = { MSI_RANGE },
 		.num_reserved = 1,
 	}, {
@@ -65,6 +66,14 @@ static struct instance instances[] = {
 		.width = 48,
 		.aperture = { 0, (1ULL << 48) - 1 },
 		.attach_first = true,
+		.reserved = { MSI_RANGE },
+		.num_reserved = 1,
+	}, {
+		.name = "blind",
+		.settings = "dirty=0;pasid_bits=0",
+		.width = 48,
+		.aperture = { 0, (1ULL << 48) - 1 },
+		.no_dirty = true,
 		.reserved = { MSI_RANGE },
 		.num_reserved = 1,
 	},
@@ -78,6 +87,7 @@ static struct group groups[] = {
 	{ .on = &instances[2], .num_members = 2 },
 	{ .on = &instances[3], .num_members = 1 },
 	{ .on = &instances[4], .num_members = 1 },
+	{ .on = &instances[5], .num_members = 1 },
 };
 
 static struct device devices[] = {
@@ -89,6 +99,7 @@ static struct device devices[] = {
 	{ .name = "lower", .group = &groups[3], .member = 2 },
 	{ .name = "snoop", .group = &groups[4], .member = 1 },
 	{ .name = "late", .group = &groups[5], .member = 1 },
+	{ .name = "blind", .group = &groups[6], .member = 1 },
 };
 
 static int make_device(struct device *dev)
@@ -183,8 +194,9 @@ void device_compare(struct model *m, struct device *dev)
 		mismatch(m, "DEVICE_GET_INFO of %s: %d", dev->name, rc);
 		return;
 	}
-	caps = IOMMU_DEVICE_CAP_VIABLE | IOMMU_DEVICE_CAP_ISOLATED_MSI |
-	       IOMMU_DEVICE_CAP_DIRTY;
+	caps = IOMMU_DEVICE_CAP_VIABLE | IOMMU_DEVICE_CAP_ISOLATED_MSI;
+	if (!on->no_dirty)
+		caps |= IOMMU_DEVICE_CAP_DIRTY;
 	if (on->snoop_control)
 		caps |= IOMMU_DEVICE_CAP_ENFORCE_SNOOP;
 	if ((info.caps | IOMMU_DEVICE_CAP_ISOLATED_MSI) != caps)
@@ -307,6 +319,8 @@ static bool do_access(const struct device *dev, unsigned int slot,
 		status->faults++;
 		return false;
 	}
+	if (writes(command) || command->op == IOASID_TEST_COPY)
+		mark_written(&dev->group->slots[slot], at);
 	data = page->data + iova % PAGE;
 	switch (command->op) {
 	case IOASID_TEST_READ:

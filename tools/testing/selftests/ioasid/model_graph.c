@@ -133,19 +133,21 @@ static void mapping_unpin(struct mapping *map)
 static void mapping_free(struct mapping *map)
 {
 	mapping_unpin(map);
+	free(map->marks);
 	free(map);
 }
 
 /* ---- IOASIDs ---- */
 
-struct ioas *ioas_new(struct model *m, __u32 id, __u32 width, __u32 snoop)
+struct ioas *ioas_new(struct model *m, const struct iommu_ioasid_alloc *cmd)
 {
 	struct ioas *ioas = calloc(1, sizeof(*ioas));
 	unsigned int i;
 
-	ioas->id = id;
-	ioas->width = width;
-	ioas->snoop = snoop;
+	ioas->id = cmd->ioasid;
+	ioas->width = cmd->addr_width;
+	ioas->snoop = cmd->snoop;
+	ioas->dirty = cmd->flags & IOMMU_IOASID_ALLOC_DIRTY;
 	for (i = 0; m->ioases[i]; i++)
 		;
 	m->ioases[i] = ioas;
@@ -376,6 +378,7 @@ int map_commit(struct model *m, struct ioas *ioas,
 		map->src = source_at(m, cmd->src, cmd->length);
 		map->page = (cmd->src - (uintptr_t)map->src->mem) / PAGE;
 	}
+	map->marks = calloc(cmd->length / PAGE, 1);
 	if (num_attached(m, ioas))
 		mapping_pin(map);
 
@@ -384,6 +387,21 @@ int map_commit(struct model *m, struct ioas *ioas,
 		ioas->maps[i] = ioas->maps[i - 1];
 	ioas->maps[i] = map;
 	return 0;
+}
+
+/* What GET and UNMAP say to a bitmap and to the range that it is for */
+static int bitmap_error(const struct ioas *ioas, __u64 iova, __u64 length,
+			__u64 size, __u64 bitmap)
+{
+	if (size < PAGE || size & (size - 1))
+		return -EINVAL;
+	if (!length || (iova | length) & (size - 1))
+		return -EINVAL;
+	if (iova + length - 1 < iova)
+		return -EOVERFLOW;
+	if (!ioas->tracking)
+		return -EINVAL;
+	return bitmap ? 0 : -EFAULT;
 }
 
 static struct range unmap_range(const struct iommu_unmap_dma *cmd)
@@ -395,10 +413,12 @@ static struct range unmap_range(const struct iommu_unmap_dma *cmd)
 
 int unmap_error(const struct ioas *ioas, const struct iommu_unmap_dma *cmd)
 {
+	bool get_dirty = cmd->flags & IOMMU_UNMAP_DMA_GET_DIRTY;
 	struct range range = unmap_range(cmd);
 	const struct mapping *map;
+	int rc;
 
-	if (cmd->flags & ~IOMMU_UNMAP_DMA_ALL)
+	if (cmd->flags & ~(IOMMU_UNMAP_DMA_ALL | IOMMU_UNMAP_DMA_GET_DIRTY))
 		return -EOPNOTSUPP;
 	if (cmd->__reserved)
 		return -EINVAL;
@@ -406,12 +426,19 @@ int unmap_error(const struct ioas *ioas, const struct iommu_unmap_dma *cmd)
 		return -ENOENT;
 	if (cmd->iova & (PAGE - 1))
 		return -EINVAL;
+	if (get_dirty ? cmd->flags & IOMMU_UNMAP_DMA_ALL :
+			cmd->page_size || cmd->bitmap)
+		return -EINVAL;
 	if (cmd->flags & IOMMU_UNMAP_DMA_ALL)
 		return cmd->iova || cmd->length ? -EINVAL : 0;
 	if (!cmd->length || cmd->length & (PAGE - 1))
 		return -EINVAL;
 	if (range.last < range.first)
 		return -EOVERFLOW;
+	rc = get_dirty ? bitmap_error(ioas, cmd->iova, cmd->length,
+				      cmd->page_size, cmd->bitmap) : 0;
+	if (rc)
+		return rc;
 	map = mapping_at(ioas, range.first);
 	if (map && map->range.first != range.first)
 		return -EINVAL;
@@ -440,6 +467,93 @@ __u64 unmap_commit(struct ioas *ioas, const struct iommu_unmap_dma *cmd)
 	}
 	ioas->num_maps = left;
 	return bytes;
+}
+
+/* ---- dirty tracking ---- */
+
+/* Of START and STOP */
+int tracking_error(const struct ioas *ioas, const struct iommu_dirty_start *cmd)
+{
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	if (cmd->__reserved)
+		return -EINVAL;
+	if (!ioas)
+		return -ENOENT;
+	return ioas->dirty ? 0 : -EINVAL;
+}
+
+int report_error(const struct ioas *ioas, const struct iommu_dirty_get *cmd)
+{
+	if (cmd->flags & ~IOMMU_DIRTY_GET_NO_CLEAR)
+		return -EOPNOTSUPP;
+	if (cmd->__reserved)
+		return -EINVAL;
+	if (!ioas)
+		return -ENOENT;
+	if (!ioas->dirty)
+		return -EINVAL;
+	return bitmap_error(ioas, cmd->iova, cmd->length, cmd->page_size,
+			    cmd->bitmap);
+}
+
+unsigned int num_mappings_over(const struct ioas *ioas, struct range range)
+{
+	unsigned int i, num = 0;
+
+	for (i = 0; i < ioas->num_maps; i++)
+		num += overlap(ioas->maps[i]->range, range);
+	return num;
+}
+
+/* All of the range was reported, with clearing. */
+void report_commit(struct ioas *ioas, struct range range)
+{
+	unsigned int i;
+	size_t page;
+
+	for (i = 0; i < ioas->num_maps; i++) {
+		struct mapping *map = ioas->maps[i];
+		size_t num = mapping_length(map) / PAGE;
+
+		if (!overlap(map->range, range))
+			continue;
+		for (page = 0; page < num; page++) {
+			__u64 iova = map->range.first + page * PAGE;
+
+			if (iova >= range.first && iova <= range.last)
+				map->marks[page] = 0;
+		}
+	}
+}
+
+/* START when nothing is tracked, and STOP, forget all. */
+void tracking_commit(struct ioas *ioas, bool on)
+{
+	if (on != ioas->tracking)
+		report_commit(ioas, (struct range){ 0, ~0ULL });
+	ioas->tracking = on;
+}
+
+/*
+ * A device has written there. The IOMMU may note that for all of 2 MiB if the
+ * mapping holds these; no mapping is large enough for the next larger page.
+ */
+void mark_written(const struct slot *slot, __u64 iova)
+{
+	const struct ioas *ioas = slot->ioas;
+	struct range large = { iova & ~(HUGE_SIZE - 1), iova | (HUGE_SIZE - 1) };
+	struct mapping *map = mapping_at(ioas, iova);
+	__u64 page;
+
+	if (!ioas->tracking)
+		return;
+	map->marks[(iova - map->range.first) / PAGE] |= MARK_WRITTEN;
+	if (slot->owner->only_small || !contains(map->range, large))
+		return;
+	page = (large.first - map->range.first) / PAGE;
+	for (; large.first < large.last; large.first += PAGE)
+		map->marks[page++] |= MARK_BESIDE;
 }
 
 /* ---- attach and detach ---- */
@@ -477,8 +591,11 @@ static const struct table *find_table(const struct ioas *ioas,
 	return NULL;
 }
 
-static int snoop_error(const struct ioas *ioas, const struct instance *on)
+/* What the IOASID demands of an IOMMU */
+static int demand_error(const struct ioas *ioas, const struct instance *on)
 {
+	if (ioas->dirty && on->no_dirty)
+		return -EOPNOTSUPP;
 	if (ioas->snoop == IOMMU_SNOOP_ENFORCE && !on->snoop_control)
 		return -EINVAL;
 	if (ioas->snoop == IOMMU_SNOOP_OFF && on->snoop_control)
@@ -547,7 +664,7 @@ int attach_error(const struct model *m, const struct device *dev,
 	}
 	if (now->ioas && now->ioas != ioas && !replace)
 		return -EINVAL;
-	rc = snoop_error(ioas, on);
+	rc = demand_error(ioas, on);
 	if (!rc && !slot)
 		rc = reserved_error(ioas, on);
 	if (rc)

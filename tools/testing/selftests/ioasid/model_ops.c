@@ -34,6 +34,8 @@ static int arm(struct model *m, const struct instance *on, const char *op,
 	if (rc)
 		mismatch(m, "fail %s of %s: %d", op, on->name, rc);
 	m->armed = on;
+	if (!strcmp(op, "dirty"))
+		return -EIO;
 	return strcmp(op, "enforce") ? -error : -EINVAL;
 }
 
@@ -60,7 +62,7 @@ static int arm_attach(struct model *m, const struct device *dev,
 	if (plan->nothing || joins)
 		return 0;
 	if (plan->new_table) {
-		switch (random_below(m, 4)) {
+		switch (random_below(m, 5)) {
 		case 0:
 			return arm(m, on, "alloc", 1);
 		case 1:
@@ -70,6 +72,10 @@ static int arm_attach(struct model *m, const struct device *dev,
 		case 2:
 			if (ioas->num_maps)
 				return arm(m, on, "map", ioas->num_maps);
+			break;
+		case 3:
+			if (ioas->tracking)
+				return arm(m, on, "dirty", 1);
 			break;
 		}
 	}
@@ -107,6 +113,10 @@ static void ioas_compare(struct model *m, const struct ioas *ioas)
 	compare_number(m, ioas, "parent", 0, info.parent);
 	compare_number(m, ioas, "addr_width", ioas->width, info.addr_width);
 	compare_number(m, ioas, "snoop", ioas->snoop, info.snoop);
+	compare_number(m, ioas, "state",
+		       (ioas->dirty ? IOMMU_IOASID_STATE_DIRTY : 0) |
+		       (ioas->tracking ? IOMMU_IOASID_STATE_TRACKING : 0),
+		       info.state);
 	compare_number(m, ioas, "num_devices", num_attached(m, ioas),
 		       info.num_devices);
 	compare_number(m, ioas, "num_accesses", 0, info.num_accesses);
@@ -157,6 +167,7 @@ static void tried(struct model *m, const struct ioas *ioas, int rc)
 	case -EPERM:
 	case -EBUSY:
 	case -EOPNOTSUPP:
+	case -EIO:
 		break;
 	default:
 		mismatch(m, "%d was returned when something failed", rc);
@@ -286,7 +297,7 @@ static bool id_in_use(const struct model *m, __u32 id)
 
 static int alloc_error(const struct iommu_ioasid_alloc *cmd)
 {
-	if (cmd->flags)
+	if (cmd->flags & ~IOMMU_IOASID_ALLOC_DIRTY)
 		return -EOPNOTSUPP;
 	if (cmd->type != IOMMU_IOASID_TYPE_KERNEL || cmd->parent)
 		return -EOPNOTSUPP;
@@ -318,8 +329,10 @@ static void op_alloc(struct model *m)
 		cmd.type = random_below(m, 3);
 	if (one_in(m, 30))
 		cmd.parent = id_of(random_ioas(m));
+	if (one_in(m, 2))
+		cmd.flags = IOMMU_IOASID_ALLOC_DIRTY;
 	if (one_in(m, 30))
-		cmd.flags = 1U << 31;
+		cmd.flags |= 1U << 31;
 	want = alloc_error(&cmd);
 	doing(m, "alloc type %u parent %u flags 0x%x width %u snoop %u",
 	      cmd.type, cmd.parent, cmd.flags, cmd.addr_width, cmd.snoop);
@@ -329,7 +342,7 @@ static void op_alloc(struct model *m)
 	if (!cmd.ioasid || id_in_use(m, cmd.ioasid))
 		mismatch(m, "%u is in use already", cmd.ioasid);
 	else
-		ioas_new(m, cmd.ioasid, cmd.addr_width, cmd.snoop);
+		ioas_new(m, &cmd);
 }
 
 static void op_free(struct model *m)
@@ -562,6 +575,243 @@ static void op_map_wrong(struct model *m)
 	do_map(m, ioas, &cmd);
 }
 
+/* ---- what was written ---- */
+
+/* More than the kernel holds of a bitmap at a time, with pages of 4 KiB */
+#define MAX_BITS	65536
+
+/* The last word is not for the kernel. */
+static __u64 bitmap[MAX_BITS / 64 + 1];
+
+static bool bit_of(const __u64 *bits, __u64 n)
+{
+	return bits[n / 64] >> (n % 64) & 1;
+}
+
+static void set_bit_of(__u64 *bits, __u64 n)
+{
+	bits[n / 64] |= 1ULL << (n % 64);
+}
+
+/*
+ * Holds the bitmap against what must and what may be in it. @vague: a driver has
+ * failed, so all that devices may write can have been written.
+ */
+static void bitmap_compare(struct model *m, const struct ioas *ioas,
+			   struct range range, __u64 size, bool vague)
+{
+	static __u64 must[lengthof(bitmap)], may[lengthof(bitmap)];
+	__u64 n, iova, num = (range.last - range.first) / size + 1;
+	unsigned int i;
+
+	memset(must, 0, sizeof(must));
+	memset(may, 0, sizeof(may));
+	for (i = 0; i < ioas->num_maps; i++) {
+		const struct mapping *map = ioas->maps[i];
+
+		for (n = 0; n < mapping_length(map) / PAGE; n++) {
+			iova = map->range.first + n * PAGE;
+			if (iova < range.first || iova > range.last)
+				continue;
+			iova = (iova - range.first) / size;
+			if (map->marks[n] & MARK_WRITTEN)
+				set_bit_of(must, iova);
+			if (map->marks[n] ||
+			    (vague && map->prot & IOMMU_MAP_DMA_WRITE))
+				set_bit_of(may, iova);
+		}
+	}
+	/* Bits of the last word that stand for nothing must be 0, too. */
+	for (n = 0; n < (num + 63) / 64 * 64; n++) {
+		iova = range.first + n * size;
+		if (bit_of(must, n) && !bit_of(bitmap, n))
+			mismatch(m, "the write to 0x%llx is lost", iova);
+		if (!bit_of(may, n) && bit_of(bitmap, n))
+			mismatch(m, "0x%llx was not written", iova);
+		m->reported += bit_of(bitmap, n);
+		m->beside += bit_of(bitmap, n) && !bit_of(must, n);
+	}
+	for (n = (num + 63) / 64; n < lengthof(bitmap); n++)
+		if (bitmap[n] != ~0ULL)
+			mismatch(m, "word %llu of the bitmap was written", n);
+}
+
+/* For an operation: mostly one that may be tracked */
+static struct ioas *some_dirty_ioas(struct model *m)
+{
+	struct ioas *ioas;
+
+	do
+		ioas = some_ioas(m);
+	while (ioas && !ioas->dirty && !one_in(m, 10));
+	return ioas;
+}
+
+/* Return: what the call will return, if it would have returned 0. */
+static int arm_table(struct model *m, const struct ioas *ioas,
+		     unsigned int calls)
+{
+	const struct table *table =
+		&ioas->tables[random_below(m, ioas->num_tables)];
+
+	return arm(m, table->owner, "dirty", calls);
+}
+
+static void do_track(struct model *m, bool on)
+{
+	struct ioas *ioas = some_dirty_ioas(m);
+	/* The other command has the same structure. */
+	struct iommu_dirty_start cmd = {
+		.size = sizeof(cmd),
+		.ioasid = id_of(ioas),
+	};
+	int want, rc;
+
+	if (one_in(m, 40))
+		cmd.flags = 1U << random_below(m, 32);
+	if (one_in(m, 40))
+		cmd.__reserved = 1;
+	want = tracking_error(ioas, &cmd);
+	if (!want && ioas->tracking != on && ioas->num_tables && one_in(m, 6)) {
+		/* START reads each mapping; a driver may refuse to stop. */
+		if (on)
+			want = arm_table(m, ioas, 1 + ioas->num_maps);
+		else
+			arm_table(m, ioas, 1);
+	}
+	doing(m, "dirty %s %u flags 0x%x reserved %u%s%s", on ? "start" : "stop",
+	      cmd.ioasid, cmd.flags, cmd.__reserved,
+	      m->armed ? " failing in " : "", m->armed ? m->armed->name : "");
+	rc = iommu_call(m->iommu, on ? IOMMU_DIRTY_START : IOMMU_DIRTY_STOP,
+			&cmd);
+	disarm(m);
+	if (returned(m, want, rc) && !rc)
+		tracking_commit(ioas, on);
+}
+
+static void op_dirty_start(struct model *m)
+{
+	do_track(m, true);
+}
+
+static void op_dirty_stop(struct model *m)
+{
+	do_track(m, false);
+}
+
+static __u64 random_page_size(struct model *m)
+{
+	switch (random_below(m, 4)) {
+	case 0:
+		return PAGE << random_below(m, 10);
+	case 1:
+		return PAGE << random_below(m, 30);
+	default:
+		return PAGE;
+	}
+}
+
+static void choose_get(struct model *m, const struct ioas *ioas,
+		       struct iommu_dirty_get *cmd)
+{
+	const struct mapping *map;
+	__u64 num, before;
+
+	memset(cmd, 0, sizeof(*cmd));
+	cmd->size = sizeof(*cmd);
+	cmd->ioasid = id_of(ioas);
+	cmd->flags = one_in(m, 3) ? IOMMU_DIRTY_GET_NO_CLEAR : 0;
+	cmd->page_size = random_page_size(m);
+	cmd->bitmap = (uintptr_t)bitmap;
+	switch (random_below(m, 10)) {
+	case 0:
+		num = 1 + random_below(m, MAX_BITS);
+		break;
+	case 1 ... 7:
+		num = 1 + random_below(m, 1024);
+		break;
+	default:
+		num = 1 + random_below(m, 8);
+	}
+	cmd->length = num * cmd->page_size;
+	if (!ioas || !ioas->num_maps || one_in(m, 20)) {
+		cmd->iova = random_iova(m, ioas, PAGE);
+	} else {
+		map = ioas->maps[random_below(m, ioas->num_maps)];
+		cmd->iova = map->range.first +
+			    random_below(m, mapping_length(map));
+	}
+	cmd->iova &= -cmd->page_size;
+	before = random_below(m, num) * cmd->page_size;
+	if (before <= cmd->iova)
+		cmd->iova -= before;
+}
+
+static void spoil_get(struct model *m, struct iommu_dirty_get *cmd)
+{
+	switch (random_below(m, 9)) {
+	case 0:
+		cmd->page_size = random_below(m, 2) * PAGE / 2;
+		break;
+	case 1:
+		cmd->page_size += PAGE / 2;
+		break;
+	case 2:
+		cmd->iova += 1 + random_below(m, cmd->page_size - 1);
+		break;
+	case 3:
+		cmd->length += 1 + random_below(m, cmd->page_size - 1);
+		break;
+	case 4:
+		cmd->length = 0;
+		break;
+	case 5:
+		cmd->iova = -cmd->page_size;
+		cmd->length = 2 * cmd->page_size;
+		break;
+	case 6:
+		cmd->bitmap = 0;
+		break;
+	case 7:
+		cmd->flags |= 1U << (1 + random_below(m, 31));
+		break;
+	case 8:
+		cmd->__reserved = 1;
+		break;
+	}
+}
+
+static void op_dirty_get(struct model *m)
+{
+	struct ioas *ioas = some_dirty_ioas(m);
+	struct iommu_dirty_get cmd;
+	struct range range;
+	unsigned int over;
+	int want, rc;
+
+	choose_get(m, ioas, &cmd);
+	if (one_in(m, 12))
+		spoil_get(m, &cmd);
+	range.first = cmd.iova;
+	range.last = cmd.iova + cmd.length - 1;
+	want = report_error(ioas, &cmd);
+	over = want ? 0 : num_mappings_over(ioas, range);
+	if (over && ioas->num_tables && one_in(m, 12))
+		want = arm_table(m, ioas, over);
+	doing(m, "dirty get %u flags 0x%x iova 0x%llx length 0x%llx page size 0x%llx%s%s%s",
+	      cmd.ioasid, cmd.flags, cmd.iova, cmd.length, cmd.page_size,
+	      cmd.bitmap ? "" : " no bitmap", m->armed ? " failing in " : "",
+	      m->armed ? m->armed->name : "");
+	memset(bitmap, 0xff, sizeof(bitmap));
+	rc = iommu_call(m->iommu, IOMMU_DIRTY_GET, &cmd);
+	disarm(m);
+	if (!returned(m, want, rc) || rc)
+		return;
+	bitmap_compare(m, ioas, range, cmd.page_size, false);
+	if (!(cmd.flags & IOMMU_DIRTY_GET_NO_CLEAR))
+		report_commit(ioas, range);
+}
+
 /* ---- UNMAP ---- */
 
 static void choose_unmap(struct model *m, const struct ioas *ioas,
@@ -603,7 +853,7 @@ static void choose_unmap(struct model *m, const struct ioas *ioas,
 
 static void spoil_unmap(struct model *m, struct iommu_unmap_dma *cmd)
 {
-	switch (random_below(m, 7)) {
+	switch (random_below(m, 9)) {
 	case 0:
 		cmd->iova += 1 + random_below(m, PAGE - 1);
 		break;
@@ -626,26 +876,62 @@ static void spoil_unmap(struct model *m, struct iommu_unmap_dma *cmd)
 	case 6:
 		cmd->__reserved = 1;
 		break;
+	case 7:
+		cmd->bitmap = cmd->bitmap ? 0 : (uintptr_t)bitmap;
+		break;
+	case 8:
+		cmd->page_size += random_below(m, 3) * PAGE / 2;
+		break;
 	}
+}
+
+/* It shall report what was written, if the bitmap is long enough for that. */
+static void choose_unmap_dirty(struct model *m, struct iommu_unmap_dma *cmd)
+{
+	__u64 size = random_page_size(m);
+
+	/* Mostly one that suits */
+	if (((cmd->iova | cmd->length) & (size - 1)) && !one_in(m, 8))
+		size = PAGE;
+	if (cmd->length / size > MAX_BITS)
+		return;
+	cmd->flags |= IOMMU_UNMAP_DMA_GET_DIRTY;
+	cmd->page_size = size;
+	cmd->bitmap = (uintptr_t)bitmap;
 }
 
 static void do_unmap(struct model *m, struct ioas *ioas,
 		     struct iommu_unmap_dma *cmd)
 {
+	struct range range = { cmd->iova, cmd->iova + cmd->length - 1 };
 	struct iommu_unmap_dma asked;
+	unsigned int over = 0;
 	int want, rc;
 	__u64 bytes;
+	bool vague;
 
 	cmd->size = sizeof(*cmd);
 	cmd->ioasid = id_of(ioas);
 	asked = *cmd;
 	want = unmap_error(ioas, cmd);
-	doing(m, "unmap %u flags 0x%x iova 0x%llx length 0x%llx", cmd->ioasid,
-	      cmd->flags, cmd->iova, cmd->length);
+	if (!want && cmd->flags & IOMMU_UNMAP_DMA_GET_DIRTY)
+		over = num_mappings_over(ioas, range);
+	/* The mappings go even so. */
+	if (over && ioas->num_tables && one_in(m, 12))
+		arm_table(m, ioas, over);
+	vague = m->armed;
+	doing(m, "unmap %u flags 0x%x iova 0x%llx length 0x%llx page size 0x%llx%s%s%s",
+	      cmd->ioasid, cmd->flags, cmd->iova, cmd->length, cmd->page_size,
+	      cmd->bitmap ? " bitmap" : "", m->armed ? " failing in " : "",
+	      m->armed ? m->armed->name : "");
+	memset(bitmap, 0xff, sizeof(bitmap));
 	rc = iommu_call(m->iommu, IOMMU_UNMAP_DMA, cmd);
+	disarm(m);
 	about_iova(m, cmd->iova);
 	if (!returned(m, want, rc) || rc)
 		return;
+	if (asked.flags & IOMMU_UNMAP_DMA_GET_DIRTY)
+		bitmap_compare(m, ioas, range, asked.page_size, vague);
 	bytes = unmap_commit(ioas, &asked);
 	if (cmd->length != bytes)
 		mismatch(m, "0x%llx bytes were removed, not 0x%llx",
@@ -658,6 +944,8 @@ static void op_unmap(struct model *m)
 	struct iommu_unmap_dma cmd = {};
 
 	choose_unmap(m, ioas, &cmd);
+	if (ioas && (ioas->tracking ? one_in(m, 2) : one_in(m, 30)))
+		choose_unmap_dirty(m, &cmd);
 	do_unmap(m, ioas, &cmd);
 }
 
@@ -667,6 +955,8 @@ static void op_unmap_wrong(struct model *m)
 	struct iommu_unmap_dma cmd = {};
 
 	choose_unmap(m, ioas, &cmd);
+	if (one_in(m, 2))
+		choose_unmap_dirty(m, &cmd);
 	spoil_unmap(m, &cmd);
 	do_unmap(m, ioas, &cmd);
 }
@@ -866,7 +1156,6 @@ void operations_check(struct model *m, bool all)
 
 /* ---- the table ---- */
 
-/* Dirty tracking belongs here once there is any. */
 struct operation operations[] = {
 	{ .name = "alloc", .weight = 6, .run = op_alloc },
 	{ .name = "free", .weight = 4, .run = op_free },
@@ -875,6 +1164,9 @@ struct operation operations[] = {
 	{ .name = "unmap", .weight = 20, .run = op_unmap },
 	{ .name = "unmap wrong", .weight = 4, .run = op_unmap_wrong },
 	{ .name = "unmap all", .weight = 2, .run = op_unmap_all },
+	{ .name = "dirty start", .weight = 8, .run = op_dirty_start },
+	{ .name = "dirty stop", .weight = 2, .run = op_dirty_stop },
+	{ .name = "dirty get", .weight = 24, .run = op_dirty_get },
 	{ .name = "attach", .weight = 20, .run = op_attach },
 	{ .name = "detach", .weight = 8, .run = op_detach },
 	{ .name = "open", .weight = 8, .run = op_open },
