@@ -196,10 +196,13 @@ FIXTURE_TEARDOWN(command)
 	COUNTS_END(&self->counts);
 }
 
+/* The largest page that a kernel can have here */
+#define MAX_PAGE 0x10000
+
 union command_buf {
 	__u32 size;
-	__u32 word[2048];
-	unsigned char byte[8192];
+	__u32 word[2 * MAX_PAGE / 4];
+	unsigned char byte[2 * MAX_PAGE];
 	struct iommu_check_extension check;
 	struct iommu_device_info device;
 	struct iommu_device_cookie cookie;
