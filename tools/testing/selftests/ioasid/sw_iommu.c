@@ -796,47 +796,51 @@ static int prepare_replace(struct _test_data_sw_iommu *self,
 	return rc ? rc : vfio_attach(self->one.fd, self->ioasid);
 }
 
+/*
+ * Moves the streaming device to and fro, with @pasid if that is not 0, and stops
+ * it. It has seen nothing but the two address spaces, and both of them.
+ */
+static void move_often(struct __test_metadata *_metadata,
+		       struct _test_data_sw_iommu *self, __u32 pasid,
+		       struct ioasid_test_status *status)
+{
+	__u32 to;
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		to = i % 2 ? self->ioasid : self->other;
+		ASSERT_EQ(0, wait_progress(&self->one));
+		ASSERT_EQ(0, pasid ? vfio_attach_pasid(self->one.fd, pasid, to) :
+				     vfio_attach(self->one.fd, to));
+	}
+	ASSERT_EQ(0, wait_progress(&self->one));
+	ASSERT_EQ(0, stop(&self->one, status));
+	EXPECT_EQ(0, status->mismatches);
+	EXPECT_LT(0, status->matches);
+	EXPECT_LT(0, status->matches2);
+}
+
 TEST_F_TIMEOUT(sw_iommu, replace_loses_nothing, 60)
 {
 	struct ioasid_test_status status;
-	int i;
 
 	ASSERT_EQ(0, prepare_replace(self, "hitless=1"));
 	ASSERT_EQ(0, stream(&self->one, IOASID_TEST_COMPARE, 0, HALF));
-	for (i = 0; i < 50; i++) {
-		ASSERT_EQ(0, wait_progress(&self->one));
-		ASSERT_EQ(0, vfio_attach(self->one.fd,
-					 i % 2 ? self->ioasid : self->other));
-	}
-	ASSERT_EQ(0, wait_progress(&self->one));
-	ASSERT_EQ(0, stop(&self->one, &status));
+	move_often(_metadata, self, 0, &status);
 	EXPECT_EQ(0, status.faults);
-	EXPECT_EQ(0, status.mismatches);
-	EXPECT_LT(0, status.matches);
-	EXPECT_LT(0, status.matches2);
 }
 
 /* Where the driver takes one away first there is a gap, and nothing in it. */
 TEST_F_TIMEOUT(sw_iommu, replace_with_a_gap, 60)
 {
 	struct ioasid_test_status status;
-	int i;
 
 	ASSERT_EQ(0, prepare_replace(self, "hitless=0"));
 	ASSERT_EQ(0, stream(&self->one, IOASID_TEST_COMPARE,
 			    IOASID_TEST_KEEP_GOING, HALF));
-	for (i = 0; i < 50; i++) {
-		ASSERT_EQ(0, wait_progress(&self->one));
-		ASSERT_EQ(0, vfio_attach(self->one.fd,
-					 i % 2 ? self->ioasid : self->other));
-	}
-	ASSERT_EQ(0, wait_progress(&self->one));
-	ASSERT_EQ(0, stop(&self->one, &status));
+	move_often(_metadata, self, 0, &status);
 	EXPECT_LT(0, status.faults);
 	EXPECT_EQ(IOASID_TEST_FAULT_BLOCKED, status.fault);
-	EXPECT_EQ(0, status.mismatches);
-	EXPECT_LT(0, status.matches);
-	EXPECT_LT(0, status.matches2);
 }
 
 /* The driver fails when it has taken the old one away already. */
@@ -874,22 +878,12 @@ TEST_F_TIMEOUT(sw_iommu, replace_pasid_loses_nothing, 60)
 		.pattern2 = NEW,
 	};
 	struct ioasid_test_status status;
-	int i;
 
 	ASSERT_EQ(0, prepare_replace(self, NULL));
 	ASSERT_EQ(0, vfio_attach_pasid(self->one.fd, 3, self->ioasid));
 	ASSERT_EQ(0, test_device_run(&self->one, 0, &command));
-	for (i = 0; i < 50; i++) {
-		ASSERT_EQ(0, wait_progress(&self->one));
-		ASSERT_EQ(0, vfio_attach_pasid(self->one.fd, 3,
-					       i % 2 ? self->ioasid :
-						       self->other));
-	}
-	ASSERT_EQ(0, stop(&self->one, &status));
+	move_often(_metadata, self, 3, &status);
 	EXPECT_EQ(0, status.faults);
-	EXPECT_EQ(0, status.mismatches);
-	EXPECT_LT(0, status.matches);
-	EXPECT_LT(0, status.matches2);
 }
 
 /* What UNMAP has returned is not written any more. */
