@@ -62,6 +62,12 @@ iommufd_access_create(struct iommufd_ctx *ictx,
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_access_create, "IOMMUFD");
 
+/* Who pins pages can do nothing with mappings that share one. */
+static bool needs_pages(const struct iommufd_access *access)
+{
+	return access->ops && access->ops->needs_pin_pages;
+}
+
 /*
  * Ends an attachment: no new pins, then the user lets go of the old ones. The
  * caller owns the access; only pins run beside this.
@@ -78,7 +84,7 @@ static void access_leave(struct iommufd_access *access)
 	if (READ_ONCE(access->num_pins))
 		ioasid_revoke_access(ioas, access);
 	/* The users' contract is that this range means everything. */
-	if (READ_ONCE(access->num_pins) && access->ops->unmap)
+	if (READ_ONCE(access->num_pins) && access->ops && access->ops->unmap)
 		access->ops->unmap(access->data, 0, ULONG_MAX);
 
 	mutex_lock(&ioas->lock);
@@ -86,16 +92,35 @@ static void access_leave(struct iommufd_access *access)
 	access->ioas_unpin = NULL;
 	list_del_init(&access->entry);
 	WRITE_ONCE(ioas->num_accesses, ioas->num_accesses - 1);
+	if (needs_pages(access)) {
+		ioas->num_page_users--;
+		ioasid_update_alignment(ioas);
+	}
 	mutex_unlock(&ioas->lock);
 	ioasid_unpin_idle(ioas);
 	refcount_dec(&ioas->obj.users);
 }
 
-static int access_join(struct iommufd_access *access, struct ioasid *ioas)
+/* What of joining may fail. Undone by access_leave(), after access_join(). */
+static int access_prepare(struct iommufd_access *access, struct ioasid *ioas)
 {
+	int rc = 0;
+
 	if (!ioasid_may(ioas, IOMMU_IOASID_OP_ACCESS))
 		return -EINVAL;
+	if (!needs_pages(access))
+		return 0;
+	guard(mutex)(&ioas->lock);
+	rc = ioasid_check_alignment(ioas, PAGE_SIZE);
+	if (!rc) {
+		ioas->num_page_users++;
+		ioasid_update_alignment(ioas);
+	}
+	return rc;
+}
 
+static void access_join(struct iommufd_access *access, struct ioasid *ioas)
+{
 	refcount_inc(&ioas->obj.users);
 	mutex_lock(&ioas->lock);
 	list_add_tail(&access->entry, &ioas->accesses);
@@ -106,7 +131,6 @@ static int access_join(struct iommufd_access *access, struct ioasid *ioas)
 	access->ioas = ioas;
 	access->ioas_unpin = ioas;
 	mutex_unlock(&access->lock);
-	return 0;
 }
 
 /**
@@ -140,7 +164,8 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_destroy, "IOMMUFD");
  * Context: The caller serializes attach, replace, detach and destroy.
  *
  * Return: 0; -ENOENT: no such IOASID; -EINVAL: its type takes no in-kernel
- * users, or @access is attached.
+ * users, or @access is attached; -EADDRINUSE: a mapping is not aligned to pages, and
+ * the user pins some.
  */
 int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
 {
@@ -152,7 +177,9 @@ int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
 	ioas = ioasid_get(access->ictx, ioas_id);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
-	rc = access_join(access, ioas);
+	rc = access_prepare(access, ioas);
+	if (!rc)
+		access_join(access, ioas);
 	ioasid_put(ioas);
 	return rc;
 }
@@ -167,8 +194,8 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_attach, "IOMMUFD");
  *
  * Context: As iommufd_access_attach().
  *
- * Return: 0; -ENOENT: no such IOASID, or @access is not attached; -EINVAL: the
- * type takes no in-kernel users. The old one stays then.
+ * Return: 0; -ENOENT: no such IOASID, or @access is not attached; -EINVAL and
+ * -EADDRINUSE as iommufd_access_attach(). The old one stays then.
  */
 int iommufd_access_replace(struct iommufd_access *access, u32 ioas_id)
 {
@@ -181,10 +208,10 @@ int iommufd_access_replace(struct iommufd_access *access, u32 ioas_id)
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 	if (ioas != access->ioas) {
-		rc = -EINVAL;
-		if (ioasid_may(ioas, IOMMU_IOASID_OP_ACCESS)) {
+		rc = access_prepare(access, ioas);
+		if (!rc) {
 			access_leave(access);
-			rc = access_join(access, ioas);
+			access_join(access, ioas);
 		}
 	}
 	ioasid_put(ioas);
@@ -223,7 +250,7 @@ void ioasid_access_unmap(struct iommufd_access *access, unsigned long first,
 	unsigned long length = last - first == ULONG_MAX ? ULONG_MAX :
 							   last - first + 1;
 
-	if (access->ops->unmap)
+	if (access->ops && access->ops->unmap)
 		access->ops->unmap(access->data, first, length);
 }
 
@@ -234,6 +261,7 @@ static struct iommufd_access *next_access(struct ioasid *ioas, u32 id)
 	for (;;) {
 		struct iommufd_access *access, *next = NULL;
 
+		/* Internal ones have no identifier. */
 		list_for_each_entry(access, &ioas->accesses, entry)
 			if (access->obj.id > id &&
 			    (!next || access->obj.id < next->obj.id))
@@ -264,6 +292,73 @@ void ioasid_access_notify(struct ioasid *ioas, unsigned long first,
 		ioasid_access_unmap(access, first, last);
 		ioasid_object_put(ioas->ictx, &access->obj);
 	}
+}
+
+/* ---- for objects of a context ---- */
+
+/**
+ * ioasid_access_create_internal - Make an access that is not a driver's
+ * @ioas: The address space, which the caller keeps from ending
+ *
+ * It pins one range at most. As long as it does, UNMAP of that is -EBUSY.
+ *
+ * Return: The access, attached, for ioasid_access_destroy_internal(), or an error
+ * pointer: -EINVAL: the type takes no in-kernel users; -ENOMEM.
+ */
+struct iommufd_access *ioasid_access_create_internal(struct ioasid *ioas)
+{
+	struct iommufd_access *access;
+	int rc;
+
+	access = kzalloc_obj(*access, GFP_KERNEL_ACCOUNT);
+	if (!access)
+		return ERR_PTR(-ENOMEM);
+	access->ictx = ioas->ictx;
+	access->locks = true;
+	INIT_LIST_HEAD(&access->entry);
+	mutex_init(&access->lock);
+	rc = access_prepare(access, ioas);
+	if (rc) {
+		kfree(access);
+		return ERR_PTR(rc);
+	}
+	access_join(access, ioas);
+	return access;
+}
+
+/**
+ * ioasid_access_destroy_internal - Undo ioasid_access_create_internal()
+ * @access: The access, with nothing pinned
+ */
+void ioasid_access_destroy_internal(struct iommufd_access *access)
+{
+	access_leave(access);
+	mutex_destroy(&access->lock);
+	kfree(access);
+}
+
+/**
+ * ioasid_access_locked - Whether some of a range must not be unmapped
+ * @ioas: The address space
+ * @first: First address
+ * @last: Last address
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: Whether an internal access has some of it pinned.
+ */
+bool ioasid_access_locked(const struct ioasid *ioas, unsigned long first,
+			  unsigned long last)
+{
+	const struct iommufd_access *access;
+
+	lockdep_assert_held(&ioas->lock);
+
+	list_for_each_entry(access, &ioas->accesses, entry)
+		if (access->locks && access->num_pins &&
+		    access->first <= last && access->last >= first)
+			return true;
+	return false;
 }
 
 /* ---- memory ---- */
@@ -339,7 +434,8 @@ static struct mapping *begin_access(struct ioasid *ioas, unsigned long addr,
 		map = mapping_find(&ioas->mappings, addr);
 		if (!map || map->first > addr || map->state == MAPPING_BUSY)
 			return ERR_PTR(-ENOENT);
-		if (map->state == MAPPING_LEAVING)
+		if (map->state == MAPPING_LEAVING ||
+		    map->mem->source == PINNED_MEM_DMA_BUF)
 			return ERR_PTR(-EINVAL);
 		if (!(map->prot & prot))
 			return ERR_PTR(-EPERM);
@@ -403,6 +499,8 @@ static int pin_range(struct iommufd_access *access,
 		if (map_last == last) {
 			if (node)
 				interval_tree_insert(node, &ioas->pins);
+			access->first = first;
+			access->last = last;
 			WRITE_ONCE(access->num_pins, access->num_pins + 1);
 			return 0;
 		}
@@ -429,7 +527,8 @@ err_end:
  * Context: Process context, may sleep for user memory.
  *
  * Return: 0, or with nothing pinned -EINVAL: @length is 0, a page of the range
- * is not a page of memory, or the mapping is being removed; -EOVERFLOW: the
+ * is not a page of memory but of a device or shared, or the mapping is being
+ * removed; -EOVERFLOW: the
  * range wraps; -ENOENT: not attached, or not all mapped; -EPERM: mapped without
  * that permission; or what pinning says.
  */

@@ -11,6 +11,8 @@
  */
 #include <linux/cleanup.h>
 #include <linux/iommu.h>
+#include <linux/pci.h>
+#include <linux/pci-ats.h>
 #include <linux/slab.h>
 
 #include "../iommu-priv.h"
@@ -28,6 +30,8 @@ static int setup_sw_msi(struct ioasid_group *group,
 
 	if (group->sw_msi_start == PHYS_ADDR_MAX)
 		return 0;
+	if (pt->parent)
+		pt = pt->parent;
 
 	guard(mutex)(&ictx->sw_msi_lock);
 	list_for_each_entry(page, &ictx->sw_msi_list, entry) {
@@ -50,14 +54,22 @@ static int setup_sw_msi(struct ioasid_group *group,
 
 /* ---- the IOMMU core's side of a slot ---- */
 
-static struct ioasid_attach_handle *handle_new(struct ioasid_group *group)
+static struct ioasid_attach_handle *handle_new(struct iommufd_device *idev)
 {
 	struct ioasid_attach_handle *handle;
 
 	handle = kzalloc_obj(*handle, GFP_KERNEL_ACCOUNT);
-	if (handle)
-		handle->group = group;
+	if (handle) {
+		handle->group = idev->group;
+		handle->dev_id = idev->obj.id;
+	}
 	return handle;
+}
+
+/* A nested one is the user's to fill. */
+static bool is_filled(const struct iommufd_hw_pagetable *pt)
+{
+	return pt->parent || pt->filled;
 }
 
 /* The device is being reset, or its driver does not take the page table. */
@@ -79,20 +91,23 @@ static int core_attach(struct iommufd_hw_pagetable *pt,
 	if (pasid != IOMMU_NO_PASID)
 		return iommu_attach_device_pasid(pt->domain, idev->dev, pasid,
 						 &handle->handle);
-	rc = pt->filled ? setup_sw_msi(idev->group, pt) : 0;
+	rc = is_filled(pt) ? setup_sw_msi(idev->group, pt) : 0;
 	if (rc)
 		return rc;
 	return iommu_attach_group_handle(pt->domain, idev->group->group,
 					 &handle->handle);
 }
 
+/* Page faults that nobody has answered yet are answered here. */
 static void core_detach(struct iommufd_hw_pagetable *pt,
-			struct iommufd_device *idev, ioasid_t pasid)
+			struct iommufd_device *idev,
+			struct ioasid_attach_handle *handle, ioasid_t pasid)
 {
 	if (pasid != IOMMU_NO_PASID)
 		iommu_detach_device_pasid(pt->domain, idev->dev, pasid);
 	else
 		iommu_detach_group_handle(pt->domain, idev->group->group);
+	ioasid_fault_flush(pt, handle, NULL);
 }
 
 /* ---- attach ---- */
@@ -104,9 +119,78 @@ static int check_pasid(const struct ioasid *ioas,
 		return ioasid_may(ioas, IOMMU_IOASID_OP_ATTACH) ? 0 : -EINVAL;
 	if (!ioasid_may(ioas, IOMMU_IOASID_OP_ATTACH_PASID))
 		return -EINVAL;
-	if (!idev->dev->iommu->max_pasids)
-		return -EOPNOTSUPP;
 	return pasid < idev->dev->iommu->max_pasids ? 0 : -EINVAL;
+}
+
+/*
+ * What a device is to be attached to: an address space, and then the page table
+ * with @id or, if that is 0, one that is chosen or made. What has ended on the way
+ * is in @dead, for pgtable_dispose() when no lock is held.
+ */
+struct target {
+	struct ioasid *ioas;
+	u32 id;
+	struct iommufd_hw_pagetable *dead;
+};
+
+/* A reference to the page table that the user has named, or an error pointer */
+static struct iommufd_hw_pagetable *get_named_table(const struct target *target)
+{
+	struct iommufd_ctx *ictx = target->ioas->ictx;
+	struct iommufd_hw_pagetable *pt;
+
+	lockdep_assert_held(&target->ioas->lock);
+
+	pt = ioasid_get_hwpt(ictx, target->id);
+	if (IS_ERR(pt))
+		return pt;
+	/* It may have ended since it was looked up first, and be another now. */
+	if (pt->ioas != target->ioas ||
+	    (pt->automatic && list_empty(&pt->entry))) {
+		ioasid_object_put(ictx, &pt->obj);
+		return ERR_PTR(-ENOENT);
+	}
+	pgtable_get(pt);
+	ioasid_object_put(ictx, &pt->obj);
+	return pt;
+}
+
+static bool slot_is_at(const struct ioasid_slot *slot,
+		       const struct target *target)
+{
+	if (target->id)
+		return slot->pt->obj.id == target->id;
+	return slot->ioas == target->ioas && slot->pt->automatic;
+}
+
+/*
+ * In some IOMMUs the tables of a device's plain DMA and of its PASIDs must be of
+ * one kind. Functions of an SR-IOV device share its page requests, which nobody
+ * keeps apart.
+ */
+static int check_table(struct ioasid_group *group,
+		       const struct iommufd_hw_pagetable *pt,
+		       const struct iommufd_device *idev, ioasid_t pasid)
+{
+	unsigned long index = IOMMU_NO_PASID;
+	const struct ioasid_slot *plain;
+
+	lockdep_assert_held(&group->lock);
+
+	/* A nested table is for one IOMMU, and drivers notice that late. */
+	if (!pgtable_suits(pt, idev) ||
+	    (pt->parent && pt->iommu_dev != idev->dev->iommu->iommu_dev))
+		return -EINVAL;
+	if (pt->fault && dev_is_pci(idev->dev) &&
+	    to_pci_dev(idev->dev)->is_virtfn &&
+	    pci_pri_supported(to_pci_dev(idev->dev)))
+		return -EINVAL;
+	if (pasid == IOMMU_NO_PASID)
+		return !pt->pasid && xa_find_after(&group->slots, &index,
+						   ULONG_MAX, XA_PRESENT) ?
+			       -EINVAL : 0;
+	plain = xa_load(&group->slots, IOMMU_NO_PASID);
+	return pt->pasid && (!plain || plain->pt->pasid) ? 0 : -EINVAL;
 }
 
 /*
@@ -121,7 +205,10 @@ static int fill_attached(struct ioasid *ioas, struct iommufd_device *idev,
 
 	if (!rc)
 		rc = pgtable_fill(pt);
-	return rc ? rc : ioasid_update_permitted(ioas);
+	/* There is room: this was updated when the table came. */
+	if (!rc)
+		ioasid_widen_permitted(ioas);
+	return rc;
 }
 
 static int attach_new_table(struct ioasid *ioas, struct iommufd_device *idev,
@@ -130,10 +217,14 @@ static int attach_new_table(struct ioasid *ioas, struct iommufd_device *idev,
 {
 	int rc;
 
-	if (pt->filled) {
-		rc = ioasid_update_permitted(ioas);
-		return rc ? rc : core_attach(pt, idev, handle, pasid);
-	}
+	rc = check_table(idev->group, pt, idev, pasid);
+	if (rc)
+		return rc;
+	rc = ioasid_update_permitted(ioas);
+	if (rc)
+		return rc;
+	if (is_filled(pt))
+		return core_attach(pt, idev, handle, pasid);
 	if (pasid != IOMMU_NO_PASID)
 		return -EOPNOTSUPP;
 	rc = core_attach(pt, idev, handle, pasid);
@@ -141,8 +232,25 @@ static int attach_new_table(struct ioasid *ioas, struct iommufd_device *idev,
 		return rc;
 	rc = fill_attached(ioas, idev, pt);
 	if (rc)
-		core_detach(pt, idev, pasid);
+		core_detach(pt, idev, handle, pasid);
 	return rc;
+}
+
+static struct iommufd_hw_pagetable *
+attach_named_table(struct target *target, struct iommufd_device *idev,
+		   struct ioasid_attach_handle *handle, ioasid_t pasid)
+{
+	struct iommufd_hw_pagetable *pt = get_named_table(target);
+	int rc;
+
+	if (IS_ERR(pt))
+		return pt;
+	rc = attach_new_table(target->ioas, idev, pt, handle, pasid);
+	if (!rc)
+		return pt;
+	if (pgtable_put(pt))
+		target->dead = pt;
+	return ERR_PTR(rc);
 }
 
 /*
@@ -150,23 +258,28 @@ static int attach_new_table(struct ioasid *ioas, struct iommufd_device *idev,
  * makes one if there is none.
  */
 static struct iommufd_hw_pagetable *
-attach_some_table(struct ioasid *ioas, struct iommufd_device *idev,
+attach_some_table(struct target *target, struct iommufd_device *idev,
 		  struct ioasid_attach_handle *handle, ioasid_t pasid)
 {
+	struct ioasid *ioas = target->ioas;
 	struct iommufd_hw_pagetable *pt;
 	int rc;
 
 	lockdep_assert_held(&ioas->lock);
 
+	if (target->id)
+		return attach_named_table(target, idev, handle, pasid);
+
 	list_for_each_entry(pt, &ioas->tables, entry) {
-		if (!pgtable_fits(pt, idev))
+		if (!pgtable_fits(pt, idev) ||
+		    check_table(idev->group, pt, idev, pasid))
 			continue;
 		rc = core_attach(pt, idev, handle, pasid);
 		if (rc == -EINVAL)
 			continue;
 		if (rc)
 			return ERR_PTR(rc);
-		pt->num_users++;
+		pgtable_get(pt);
 		return pt;
 	}
 
@@ -175,16 +288,19 @@ attach_some_table(struct ioasid *ioas, struct iommufd_device *idev,
 		return pt;
 	rc = attach_new_table(ioas, idev, pt, handle, pasid);
 	if (rc) {
-		pgtable_put(pt);
+		pgtable_abort(pt);
 		ioasid_widen_permitted(ioas);
 		return ERR_PTR(rc);
 	}
+	pgtable_get(pt);
+	ioasid_object_publish(pt->ictx, &pt->obj);
 	return pt;
 }
 
-static int attach_slot(struct ioasid_slot *slot, struct ioasid *ioas,
+static int attach_slot(struct ioasid_slot *slot, struct target *target,
 		       struct iommufd_device *idev, ioasid_t pasid)
 {
+	struct ioasid *ioas = target->ioas;
 	struct iommufd_hw_pagetable *pt;
 	int rc;
 
@@ -193,7 +309,8 @@ static int attach_slot(struct ioasid_slot *slot, struct ioasid *ioas,
 	if (rc)
 		return rc;
 	/* The IOMMU could treat the members of a group differently. */
-	if (slot->ioas && !pgtable_fits(slot->pt, idev))
+	if (slot->ioas && (!slot_is_at(slot, target) ||
+			   !pgtable_suits(slot->pt, idev)))
 		return -EINVAL;
 	if (pasid == IOMMU_NO_PASID) {
 		rc = ioasid_reserve(ioas, idev);
@@ -203,7 +320,7 @@ static int attach_slot(struct ioasid_slot *slot, struct ioasid *ioas,
 	if (slot->ioas)
 		return 0;
 
-	pt = attach_some_table(ioas, idev, slot->handle, pasid);
+	pt = attach_some_table(target, idev, slot->handle, pasid);
 	if (IS_ERR(pt)) {
 		if (pasid == IOMMU_NO_PASID)
 			ioasid_unreserve(ioas, idev);
@@ -221,7 +338,7 @@ static struct ioasid_slot *slot_new(struct iommufd_device *idev)
 	slot = kzalloc_obj(*slot, GFP_KERNEL_ACCOUNT);
 	if (!slot)
 		return NULL;
-	slot->handle = handle_new(idev->group);
+	slot->handle = handle_new(idev);
 	if (!slot->handle) {
 		kfree(slot);
 		return NULL;
@@ -232,13 +349,13 @@ static struct ioasid_slot *slot_new(struct iommufd_device *idev)
 
 static void slot_free(struct ioasid_slot *slot)
 {
-	WARN_ON(slot->num_devices);
-	xa_destroy(&slot->devices);
+	/* An empty xarray needs no xa_destroy(). */
+	WARN_ON(!xa_empty(&slot->devices));
 	kfree(slot->handle);
 	kfree(slot);
 }
 
-static int attach_group(struct ioasid_group *group, struct ioasid *ioas,
+static int attach_group(struct ioasid_group *group, struct target *target,
 			struct iommufd_device *idev, ioasid_t pasid)
 {
 	struct ioasid_slot *slot, *new_slot = NULL;
@@ -247,8 +364,6 @@ static int attach_group(struct ioasid_group *group, struct ioasid *ioas,
 	lockdep_assert_held(&group->lock);
 
 	slot = xa_load(&group->slots, pasid);
-	if (slot && slot->ioas != ioas)
-		return -EINVAL;
 	if (!slot) {
 		new_slot = slot_new(idev);
 		if (!new_slot)
@@ -261,7 +376,10 @@ static int attach_group(struct ioasid_group *group, struct ioasid *ioas,
 	rc = ioasid_xa_insert(&slot->devices, idev->obj.id, idev);
 	if (rc)
 		goto err_erase;
-	rc = attach_slot(slot, ioas, idev, pasid);
+	rc = -EINVAL;
+	if (slot->ioas && slot->ioas != target->ioas)
+		goto err_device;
+	rc = attach_slot(slot, target, idev, pasid);
 	if (rc)
 		goto err_device;
 	slot->num_devices++;
@@ -278,9 +396,11 @@ err_slot:
 	return rc;
 }
 
-static int attach_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
-			 ioasid_t pasid)
+static int attach_target(struct iommufd_device *idev, struct target *target,
+			 ioasid_t pasid, u32 *out_id)
 {
+	struct ioasid_group *group = idev->group;
+	struct ioasid *ioas = target->ioas;
 	int rc;
 
 	rc = check_pasid(ioas, idev, pasid);
@@ -290,8 +410,15 @@ static int attach_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
 	if (rc)
 		return rc;
 	refcount_inc(&ioas->obj.users);
-	scoped_guard(mutex, &idev->group->lock)
-		rc = attach_group(idev->group, ioas, idev, pasid);
+	scoped_guard(mutex, &group->lock) {
+		const struct ioasid_slot *slot;
+
+		rc = attach_group(group, target, idev, pasid);
+		if (!rc) {
+			slot = xa_load(&group->slots, pasid);
+			*out_id = slot->pt->obj.id;
+		}
+	}
 	if (rc) {
 		ioasid_pinners_put(ioas, 1);
 		refcount_dec(&ioas->obj.users);
@@ -299,20 +426,53 @@ static int attach_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
 	return rc;
 }
 
-static int change_ioasid(struct iommufd_device *idev, ioasid_t pasid, u32 id,
-			 int (*change)(struct iommufd_device *idev,
-				       struct ioasid *ioas, ioasid_t pasid))
+/*
+ * Only the address space is held while memory is pinned: detach waits for whoever
+ * holds a page table, and the user decides how long pinning takes.
+ */
+static int find_target(struct iommufd_ctx *ictx, u32 id, struct target *target)
 {
-	struct ioasid *ioas = ioasid_get(idev->ictx, id);
+	struct iommufd_object *obj = ioasid_object_get(ictx, id,
+						       IOMMUFD_OBJ_ANY);
+	int rc = 0;
+
+	if (IS_ERR(obj))
+		return PTR_ERR(obj);
+	switch (obj->type) {
+	case IOMMUFD_OBJ_IOAS:
+		target->ioas = to_ioasid(obj);
+		return 0;
+	case IOMMUFD_OBJ_HWPT_PAGING:
+	case IOMMUFD_OBJ_HWPT_NESTED:
+		target->ioas = to_hwpt(obj)->ioas;
+		target->id = id;
+		if (!ioasid_object_tryget(&target->ioas->obj))
+			rc = -ENOENT;
+		break;
+	default:
+		rc = -EINVAL;
+	}
+	ioasid_object_put(ictx, obj);
+	return rc;
+}
+
+static int change_target(struct iommufd_device *idev, ioasid_t pasid, u32 *id,
+			 int (*change)(struct iommufd_device *idev,
+				       struct target *target, ioasid_t pasid,
+				       u32 *out_id))
+{
+	struct target target = {};
+	u32 in_id = *id;
 	int rc;
 
-	if (IS_ERR(ioas)) {
-		rc = PTR_ERR(ioas);
-	} else {
-		rc = change(idev, ioas, pasid);
-		ioasid_put(ioas);
+	rc = find_target(idev->ictx, in_id, &target);
+	if (!rc) {
+		rc = change(idev, &target, pasid, id);
+		/* As long as it can be found, its address space must stay. */
+		pgtable_dispose(target.dead);
+		ioasid_put(target.ioas);
 	}
-	trace_ioasid_attach(idev->dev, pasid, id, rc);
+	trace_ioasid_attach(idev->dev, pasid, in_id, rc);
 	return rc;
 }
 
@@ -320,16 +480,18 @@ static int change_ioasid(struct iommufd_device *idev, ioasid_t pasid, u32 id,
  * iommufd_device_attach - Give a device an address space
  * @idev: The device
  * @pasid: PASID of the DMA that is meant, IOMMU_NO_PASID for plain DMA
- * @pt_id: The IOASID; it stays as it is
+ * @pt_id: The IOASID, or a page table. Output: the page table, which may have
+ *         been made for this, and then ends with the last attachment
  *
  * Context: Process context; VFIO holds dev_set->lock and serializes the calls
  * on a device. May sleep for user memory.
  *
- * Return: 0; -ENOENT: no such IOASID; -EINVAL: its type does not allow this,
- * another IOASID is attached to the device's group, or its mappings,
- * attributes or permitted ranges do not suit the device; -EOPNOTSUPP: no
- * PASIDs, snoop policy "off" where the IOMMU could enforce, or an IOMMU that
- * cannot track what is written where that may be asked for; -EBUSY: attached
+ * Return: 0; -ENOENT: no such IOASID or page table; -EINVAL: its type does not
+ * allow this, the device has no such PASID, something else is attached to the
+ * device's group, or its width, attributes or alignment do not suit the device;
+ * -EADDRINUSE: there are mappings or allowed ranges where the device cannot have
+ * any; -EOPNOTSUPP: snoop policy "off" where the IOMMU could enforce, or an IOMMU
+ * that cannot track what is written where that may be asked for; -EBUSY: attached
  * already, or the device is being reset; -EIO: the driver cannot start tracking;
  * what pinning says; -ENOMEM.
  *
@@ -339,19 +501,33 @@ static int change_ioasid(struct iommufd_device *idev, ioasid_t pasid, u32 id,
 int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid,
 			  u32 *pt_id)
 {
-	return change_ioasid(idev, pasid, *pt_id, attach_ioasid);
+	return change_target(idev, pasid, pt_id, attach_target);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_device_attach, "IOMMUFD");
 
 /* ---- detach ---- */
 
-static void detach_device(struct ioasid *ioas, struct ioasid_slot *slot,
+static u32 any_device(struct ioasid_slot *slot)
+{
+	unsigned long id = 0;
+
+	xa_find(&slot->devices, &id, ULONG_MAX, XA_PRESENT);
+	return id;
+}
+
+static void detach_device(struct ioasid_slot *slot, struct target *target,
 			  struct iommufd_device *idev, ioasid_t pasid)
 {
+	struct ioasid *ioas = slot->ioas;
+
 	guard(mutex)(&ioas->lock);
-	if (!slot->num_devices) {
-		core_detach(slot->pt, idev, pasid);
-		pgtable_put(slot->pt);
+	if (slot->num_devices) {
+		WRITE_ONCE(slot->handle->dev_id, any_device(slot));
+		ioasid_fault_flush(slot->pt, slot->handle, idev->dev);
+	} else {
+		core_detach(slot->pt, idev, slot->handle, pasid);
+		if (pgtable_put(slot->pt))
+			target->dead = slot->pt;
 	}
 	if (pasid == IOMMU_NO_PASID)
 		ioasid_unreserve(ioas, idev);
@@ -372,6 +548,7 @@ static void detach_device(struct ioasid *ioas, struct ioasid_slot *slot,
 void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
 {
 	struct ioasid_group *group = idev->group;
+	struct target target = {};
 	struct ioasid_slot *slot;
 	struct ioasid *ioas;
 
@@ -381,13 +558,14 @@ void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
 			return;
 		slot->num_devices--;
 		ioas = slot->ioas;
-		detach_device(ioas, slot, idev, pasid);
+		detach_device(slot, &target, idev, pasid);
 		if (!slot->num_devices) {
 			xa_erase(&group->slots, pasid);
 			slot_free(slot);
 		}
 	}
 	trace_ioasid_detach(idev->dev, pasid, ioas->obj.id);
+	pgtable_dispose(target.dead);
 	ioasid_pinners_put(ioas, 1);
 	refcount_dec(&ioas->obj.users);
 }
@@ -441,34 +619,53 @@ static void unreserve_slot(struct ioasid *ioas, struct ioasid_slot *slot)
 }
 
 /*
- * A page table that is sure to suit the device. A driver may stop the device's
- * DMA before it finds out that a table does not, so none is tried: it is one
- * that was made for the same IOMMU instance, or a new one.
+ * A page table that is sure to suit the device, if the user has not named one. A
+ * driver may stop the device's DMA before it finds out that a table does not, so
+ * none is tried: it is one that was made for the same IOMMU instance, or a new one.
+ * The caller has a reference to it, and publishes it if @fresh.
  */
-static struct iommufd_hw_pagetable *get_own_table(struct ioasid *ioas,
-						  struct iommufd_device *idev)
+static struct iommufd_hw_pagetable *get_table(struct target *target,
+					      struct iommufd_device *idev,
+					      bool *fresh)
 {
+	struct ioasid *ioas = target->ioas;
 	struct iommufd_hw_pagetable *pt;
 	int rc;
 
 	lockdep_assert_held(&ioas->lock);
 
+	*fresh = false;
+	if (target->id)
+		return get_named_table(target);
 	list_for_each_entry(pt, &ioas->tables, entry)
 		if (pgtable_fits(pt, idev) &&
 		    pt->iommu_dev == idev->dev->iommu->iommu_dev) {
-			pt->num_users++;
+			pgtable_get(pt);
 			return pt;
 		}
 
 	pt = pgtable_create(ioas, idev);
-	if (IS_ERR(pt) || !pt->filled)
+	if (IS_ERR(pt))
 		return pt;
 	rc = ioasid_update_permitted(ioas);
 	if (rc) {
-		pgtable_put(pt);
+		pgtable_abort(pt);
 		return ERR_PTR(rc);
 	}
+	pgtable_get(pt);
+	*fresh = true;
 	return pt;
+}
+
+static void put_table(struct target *target, struct iommufd_hw_pagetable *pt,
+		      bool fresh)
+{
+	if (fresh) {
+		refcount_dec(&pt->obj.users);
+		pgtable_abort(pt);
+	} else if (pgtable_put(pt)) {
+		target->dead = pt;
+	}
 }
 
 static int core_replace(struct iommufd_hw_pagetable *pt,
@@ -490,116 +687,147 @@ static int core_replace(struct iommufd_hw_pagetable *pt,
 static void restore_slot(struct ioasid_slot *slot, struct iommufd_device *idev,
 			 struct ioasid_attach_handle **spare)
 {
-	core_detach(slot->pt, idev, IOMMU_NO_PASID);
+	core_detach(slot->pt, idev, slot->handle, IOMMU_NO_PASID);
 	swap(slot->handle, *spare);
 	if (core_attach(slot->pt, idev, slot->handle, IOMMU_NO_PASID))
 		dev_err(idev->dev,
 			"cannot go back to the old I/O address space: DMA stays blocked\n");
 }
 
-/* The slot's devices move to @ioas, which has one pinner for all of them yet. */
-static int enter_slot(struct ioasid_slot *slot, struct ioasid *ioas,
-		      struct iommufd_device *idev, ioasid_t pasid,
-		      struct ioasid_attach_handle *handle,
-		      struct ioasid_attach_handle **spare)
+static int switch_table(struct ioasid_slot *slot,
+			struct iommufd_hw_pagetable *pt,
+			struct iommufd_device *idev, ioasid_t pasid,
+			struct ioasid_attach_handle *handle,
+			struct ioasid_attach_handle **spare)
 {
 	bool plain = pasid == IOMMU_NO_PASID;
-	struct iommufd_hw_pagetable *pt;
 	int rc;
 
-	guard(mutex)(&ioas->lock);
-	rc = check_slot_devices(ioas, slot);
+	rc = check_table(idev->group, pt, idev, pasid);
 	if (rc)
 		return rc;
-	if (plain) {
-		rc = reserve_slot(ioas, slot);
-		if (rc)
-			return rc;
-	}
-	pt = get_own_table(ioas, idev);
-	if (IS_ERR(pt)) {
-		rc = PTR_ERR(pt);
-		goto err_unreserve;
-	}
-	if (!plain && !pt->filled) {
-		rc = -EOPNOTSUPP;
-		goto err_table;
-	}
-	rc = plain && pt->filled ? setup_sw_msi(idev->group, pt) : 0;
+	if (!plain && !is_filled(pt))
+		return -EOPNOTSUPP;
+	rc = plain && is_filled(pt) ? setup_sw_msi(idev->group, pt) : 0;
 	if (rc)
-		goto err_table;
+		return rc;
 	rc = core_replace(pt, idev, handle, pasid);
 	if (rc) {
 		/*
 		 * The driver may have left the device without any table, though
 		 * the core says that the old one is attached; it would do
 		 * nothing if that were attached again. With -EBUSY the core has
-		 * not asked the driver, because the device is being reset.
+		 * not asked the driver, because the device is being reset; with
+		 * -ENOENT it misses the vDEVICE, and has not begun.
 		 */
-		if (plain && rc != -EBUSY)
+		if (plain && rc != -EBUSY && rc != -ENOENT)
 			restore_slot(slot, idev, spare);
-		goto err_table;
+		return rc;
 	}
-	if (!pt->filled)
-		rc = fill_attached(ioas, idev, pt);
+	if (!is_filled(pt))
+		rc = fill_attached(pt->ioas, idev, pt);
 	/* An interrupt may have been set up in the old table meanwhile. */
 	else if (plain)
 		rc = setup_sw_msi(idev->group, pt);
 	if (rc) {
 		restore_slot(slot, idev, spare);
-		goto err_table;
+		/* The new one was there for a moment. */
+		ioasid_fault_flush(pt, handle, NULL);
 	}
+	return rc;
+}
+
+/* The slot's devices move to @target, which has one pinner for all of them yet. */
+static int enter_slot(struct ioasid_slot *slot, struct target *target,
+		      struct iommufd_device *idev, ioasid_t pasid,
+		      struct ioasid_attach_handle *handle,
+		      struct ioasid_attach_handle **spare)
+{
+	struct ioasid *ioas = target->ioas;
+	bool moves = slot->ioas != ioas;
+	bool reserve = moves && pasid == IOMMU_NO_PASID;
+	struct iommufd_hw_pagetable *pt;
+	bool fresh;
+	int rc;
+
+	guard(mutex)(&ioas->lock);
+	rc = check_slot_devices(ioas, slot);
+	if (rc)
+		return rc;
+	if (reserve) {
+		rc = reserve_slot(ioas, slot);
+		if (rc)
+			return rc;
+	}
+	pt = get_table(target, idev, &fresh);
+	if (IS_ERR(pt)) {
+		rc = PTR_ERR(pt);
+		goto err_unreserve;
+	}
+	rc = switch_table(slot, pt, idev, pasid, handle, spare);
+	if (rc)
+		goto err_table;
+	if (fresh)
+		ioasid_object_publish(pt->ictx, &pt->obj);
 	slot->pt = pt;
 	slot->ioas = ioas;
-	WRITE_ONCE(ioas->num_pinners, ioas->num_pinners + slot->num_devices - 1);
-	refcount_add(slot->num_devices, &ioas->obj.users);
+	if (moves) {
+		WRITE_ONCE(ioas->num_pinners,
+			   ioas->num_pinners + slot->num_devices - 1);
+		refcount_add(slot->num_devices, &ioas->obj.users);
+	}
 	return 0;
 
 err_table:
-	pgtable_put(pt);
+	put_table(target, pt, fresh);
 err_unreserve:
-	if (plain)
+	if (reserve)
 		unreserve_slot(ioas, slot);
 	ioasid_widen_permitted(ioas);
 	return rc;
 }
 
-static void leave_ioasid(struct ioasid_slot *slot, struct ioasid *ioas,
-			 struct iommufd_hw_pagetable *pt, ioasid_t pasid)
+static void leave_table(struct ioasid_slot *slot, struct target *target,
+			struct iommufd_hw_pagetable *pt,
+			struct ioasid_attach_handle *handle, ioasid_t pasid)
 {
+	struct ioasid *ioas = pt->ioas;
+
 	guard(mutex)(&ioas->lock);
-	pgtable_put(pt);
-	if (pasid == IOMMU_NO_PASID)
+	ioasid_fault_flush(pt, handle, NULL);
+	if (pgtable_put(pt))
+		target->dead = pt;
+	if (ioas != slot->ioas && pasid == IOMMU_NO_PASID)
 		unreserve_slot(ioas, slot);
 	ioasid_widen_permitted(ioas);
 }
 
-static int switch_slot(struct ioasid_slot *slot, struct ioasid *ioas,
+static int switch_slot(struct ioasid_slot *slot, struct target *target,
 		       struct iommufd_device *idev, ioasid_t pasid)
 {
-	struct ioasid_attach_handle *handle = handle_new(idev->group);
-	struct ioasid_attach_handle *spare = handle_new(idev->group);
+	struct ioasid_attach_handle *handle = handle_new(idev);
+	struct ioasid_attach_handle *spare = handle_new(idev);
 	struct iommufd_hw_pagetable *old_pt = slot->pt;
-	struct ioasid *old = slot->ioas;
 	int rc = -ENOMEM;
 
 	if (handle && spare)
-		rc = enter_slot(slot, ioas, idev, pasid, handle, &spare);
+		rc = enter_slot(slot, target, idev, pasid, handle, &spare);
 	if (!rc) {
 		swap(slot->handle, handle);
-		leave_ioasid(slot, old, old_pt, pasid);
+		leave_table(slot, target, old_pt, handle, pasid);
 	}
 	kfree(spare);
 	kfree(handle);
 	return rc;
 }
 
-static int replace_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
-			  ioasid_t pasid)
+static int replace_target(struct iommufd_device *idev, struct target *target,
+			  ioasid_t pasid, u32 *out_id)
 {
 	struct ioasid_group *group = idev->group;
-	struct ioasid *old = NULL;
+	struct ioasid *ioas = target->ioas;
 	struct ioasid_slot *slot;
+	struct ioasid *old = ioas;
 	unsigned int num = 0;
 	int rc;
 
@@ -614,13 +842,18 @@ static int replace_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
 		slot = xa_load(&group->slots, pasid);
 		if (!slot || !xa_load(&slot->devices, idev->obj.id)) {
 			rc = -EINVAL;
-		} else if (slot->ioas != ioas) {
-			old = slot->ioas;
-			rc = switch_slot(slot, ioas, idev, pasid);
-			num = slot->num_devices;
+			break;
 		}
+		if (!slot_is_at(slot, target)) {
+			old = slot->ioas;
+			rc = switch_slot(slot, target, idev, pasid);
+		}
+		num = slot->num_devices;
+		*out_id = rc ? *out_id : slot->pt->obj.id;
 	}
-	if (rc || !old) {
+	pgtable_dispose(target->dead);
+	target->dead = NULL;
+	if (rc || old == ioas) {
 		ioasid_pinners_put(ioas, 1);
 	} else {
 		ioasid_pinners_put(old, num);
@@ -633,7 +866,7 @@ static int replace_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
  * iommufd_device_replace - Give an attached device another address space
  * @idev: The device
  * @pasid: As it was attached
- * @pt_id: The IOASID; it stays as it is
+ * @pt_id: As for iommufd_device_attach()
  *
  * All devices of the group that are attached with @pasid move along. DMA meets
  * the old or the new address space, never another; whether DMA under way is
@@ -649,6 +882,6 @@ static int replace_ioasid(struct iommufd_device *idev, struct ioasid *ioas,
 int iommufd_device_replace(struct iommufd_device *idev, ioasid_t pasid,
 			   u32 *pt_id)
 {
-	return change_ioasid(idev, pasid, *pt_id, replace_ioasid);
+	return change_target(idev, pasid, pt_id, replace_target);
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_device_replace, "IOMMUFD");

@@ -37,15 +37,16 @@
 /* ---- the bits of a mapping ---- */
 
 /**
- * dirty_bits_alloc - Make the bits of a mapping, all clear
- * @length: Length of the mapping in bytes
+ * dirty_bits_alloc - Make the bits of a range, all clear
+ * @length: Length of the range in bytes
+ * @shift: Each stands for 1 << @shift bytes
  *
  * Return: The bits, for dirty_bits_free(), or an error pointer: -EINVAL: more
- * than INT_MAX pages; -ENOMEM.
+ * than INT_MAX; -ENOMEM.
  */
-struct dirty_bits *dirty_bits_alloc(unsigned long length)
+struct dirty_bits *dirty_bits_alloc(unsigned long length, unsigned int shift)
 {
-	unsigned long i, num_pages, num = DIV_ROUND_UP(length, PAGE_SIZE);
+	unsigned long i, num_pages, num = ((length - 1) >> shift) + 1;
 	size_t size = BITS_TO_LONGS(num) * sizeof(long);
 	struct dirty_bits *bits;
 	unsigned long *words;
@@ -130,8 +131,9 @@ void dirty_collect(const struct mapping *map, unsigned long first,
 	bit = bit_of(map, from);
 	num = bit_of(map, to) + 1;
 	for_each_set_bitrange_from(bit, end, map->dirty->bits, num) {
-		unsigned long a = max(map->first + (bit << PAGE_SHIFT), first);
-		unsigned long z = map->first + ((end - 1) << PAGE_SHIFT);
+		unsigned long a = max(map->first + (bit << PAGE_SHIFT), from);
+		unsigned long z = min(map->first + ((end << PAGE_SHIFT) - 1),
+				      to);
 		unsigned long n = (a - first) >> shift;
 
 		bitmap_set(window, n, ((z - first) >> shift) - n + 1);
@@ -183,7 +185,7 @@ int dirty_split(const struct mapping *head, struct mapping *tail)
 
 	if (!head->dirty)
 		return 0;
-	bits = dirty_bits_alloc(mapping_length(tail));
+	bits = dirty_bits_alloc(mapping_length(tail), PAGE_SHIFT);
 	if (IS_ERR(bits))
 		return PTR_ERR(bits);
 	tail->dirty = bits;
@@ -193,17 +195,30 @@ int dirty_split(const struct mapping *head, struct mapping *tail)
 
 /* ---- what page tables know ---- */
 
-/* The part of a mapping that one call of iommu_map() has entered */
-static void extent_bounds(const struct mapping *map, unsigned long addr,
-			  unsigned long *first, unsigned long *last)
+/**
+ * dirty_extent_bounds - The part of a mapping that iommu_map() enters at once
+ * @map: The mapping
+ * @addr: An address in it
+ * @first: Output: first address of the part with @addr
+ * @last: Output: its last address
+ *
+ * Context: The lock of the address space is held; @map is pinned.
+ */
+void dirty_extent_bounds(const struct mapping *map, unsigned long addr,
+			 unsigned long *first, unsigned long *last)
 {
 	const struct mem_extents *extents = &map->mem->extents;
 	unsigned long skip = map->offset + (addr - map->first);
-	unsigned int i = mem_extents_find(extents, skip >> PAGE_SHIFT);
-	unsigned long start = (unsigned long)extents->extent[i].index
-			      << PAGE_SHIFT;
-	unsigned long end = start + (mem_extent_pages(extents, i) << PAGE_SHIFT);
+	unsigned long start, end;
+	unsigned int i;
 
+	*first = map->first;
+	*last = map->last;
+	if (!may_be_dirty(map))
+		return;
+	i = mem_extents_find(extents, skip >> PAGE_SHIFT);
+	start = (unsigned long)extents->extent[i].index << PAGE_SHIFT;
+	end = start + (mem_extent_pages(extents, i) << PAGE_SHIFT);
 	*first = map->first + (max(start, map->offset) - map->offset);
 	*last = min(map->last, map->first + (end - map->offset - 1));
 }
@@ -217,10 +232,10 @@ static void widen_to_extents(struct ioasid *ioas, unsigned long *first,
 
 	map = mapping_find(&ioas->mappings, *first);
 	if (map && map->first < *first && map->state != MAPPING_BUSY)
-		extent_bounds(map, *first, first, &other);
+		dirty_extent_bounds(map, *first, first, &other);
 	map = mapping_find(&ioas->mappings, *last);
 	if (map && map->first <= *last && map->state != MAPPING_BUSY)
-		extent_bounds(map, *last, &other, last);
+		dirty_extent_bounds(map, *last, &other, last);
 }
 
 /* Moves what page tables know into the bits of mappings; cuts no extent. */
@@ -228,21 +243,24 @@ static int read_tables(struct ioasid *ioas, unsigned long first,
 		       unsigned long last, bool clear)
 {
 	struct iommufd_hw_pagetable *pt;
+	struct dirty_window window;
 	struct mapping *map;
 	int rc = 0;
 
 	lockdep_assert_held(&ioas->lock);
 
 	list_for_each_entry(pt, &ioas->tables, entry) {
+		if (!pt->filled)
+			continue;
 		for_each_mapping(map, &ioas->mappings, first, last) {
-			if (map->state == MAPPING_BUSY)
+			if (map->state == MAPPING_BUSY || !may_be_dirty(map))
 				continue;
+			window = dirty_window_of(map);
 			if (ioasid_killed())
 				rc = -EINTR;
-			else if (!pgtable_read_dirty(pt, map,
-						     max(first, map->first),
-						     min(last, map->last),
-						     clear))
+			else if (pgtable_read_dirty(pt, &window,
+						    max(first, map->first),
+						    min(last, map->last), clear))
 				rc = -EIO;
 			if (rc)
 				break;

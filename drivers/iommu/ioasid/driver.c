@@ -1,31 +1,63 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The half that is always built in: what IOMMU drivers and the IOMMU core call.
+ * It calls nothing of the module.
  *
- * There are no vIOMMU objects yet, so there is no argument with which the calls
- * on them could be made; they answer that no such object exists.
+ * Locks: iommufd_ctx.sw_msi_lock, under the mutex of an IOMMU group. A vIOMMU's
+ * veventqs_rwsem and the lock of its event queue. The lock of iommufd_ctx.mmaps.
+ * The xa_lock of a vIOMMU's vdevs. iommufd_ctx.objects' under any of them.
  */
 #include <linux/export.h>
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
 #include <linux/module.h>
 #include <linux/msi.h>
+#include <linux/poll.h>
 #include <linux/slab.h>
 
 #include "../iommu-priv.h"
-#include "ioasid_private.h"
+#include "viommu.h"
+
+/* The context that a driver's object belongs to, or NULL */
+static struct iommufd_ctx *driver_object_ctx(struct iommufd_object *obj)
+{
+	switch (obj->type) {
+	case IOMMUFD_OBJ_VIOMMU:
+		return container_of(obj, struct iommufd_viommu, obj)->ictx;
+	case IOMMUFD_OBJ_VDEVICE:
+		return container_of(obj, struct iommufd_vdevice, obj)
+			->viommu->ictx;
+	case IOMMUFD_OBJ_HW_QUEUE:
+		return container_of(obj, struct iommufd_hw_queue, obj)
+			->viommu->ictx;
+	default:
+		return NULL;
+	}
+}
 
 /**
  * _iommufd_object_depend - Let an object of a driver depend on another
  * @obj_dependent: The object
- * @obj_depended: What it depends on
+ * @obj_depended: What it depends on: an object of the same type
  *
- * Return: -EOPNOTSUPP: drivers have no objects.
+ * The user cannot destroy @obj_depended before _iommufd_object_undepend().
+ *
+ * Context: Process context. Locks of the driver's keep @obj_depended from being
+ * freed.
+ *
+ * Return: 0; -EINVAL: they are the same, of different types, or not of a
+ * driver's types; -ENOENT: @obj_depended is being destroyed, or the call that
+ * allocates it has not come to its end.
  */
 int _iommufd_object_depend(struct iommufd_object *obj_dependent,
 			   struct iommufd_object *obj_depended)
 {
-	return -EOPNOTSUPP;
+	struct iommufd_ctx *ictx = driver_object_ctx(obj_depended);
+
+	if (!ictx || obj_dependent == obj_depended ||
+	    obj_dependent->type != obj_depended->type)
+		return -EINVAL;
+	return ioasid_object_use(ictx, obj_depended) ? 0 : -ENOENT;
 }
 EXPORT_SYMBOL_NS_GPL(_iommufd_object_depend, "IOMMUFD");
 
@@ -33,10 +65,16 @@ EXPORT_SYMBOL_NS_GPL(_iommufd_object_depend, "IOMMUFD");
  * _iommufd_object_undepend - Undo _iommufd_object_depend()
  * @obj_dependent: The object
  * @obj_depended: What it depends on
+ *
+ * Context: Process context.
  */
 void _iommufd_object_undepend(struct iommufd_object *obj_dependent,
 			      struct iommufd_object *obj_depended)
 {
+	if (WARN_ON_ONCE(obj_dependent == obj_depended ||
+			 obj_dependent->type != obj_depended->type))
+		return;
+	refcount_dec(&obj_depended->users);
 }
 EXPORT_SYMBOL_NS_GPL(_iommufd_object_undepend, "IOMMUFD");
 
@@ -44,29 +82,58 @@ EXPORT_SYMBOL_NS_GPL(_iommufd_object_undepend, "IOMMUFD");
  * _iommufd_alloc_mmap - Offer a range of device memory for mmap()
  * @ictx: The context
  * @owner: The object that the range belongs to
- * @mmio_addr: Physical address
- * @length: Length in bytes
- * @offset: Output: offset for mmap()
+ * @mmio_addr: Physical address, a multiple of the page size
+ * @length: Length in bytes, a multiple of the page size
+ * @offset: Output: offset for mmap(), not 0
  *
- * Return: -EOPNOTSUPP: drivers have no objects.
+ * The user can map the range when @owner is complete. As long as it is mapped,
+ * he cannot destroy @owner.
+ *
+ * Context: Process context.
+ *
+ * Return: 0; -EINVAL: not a number of whole pages; -EBUSY: no free offset;
+ * -ENOMEM.
  */
 int _iommufd_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
 			phys_addr_t mmio_addr, size_t length,
 			unsigned long *offset)
 {
-	return -EOPNOTSUPP;
+	struct ioasid_mmap_range *range;
+	int rc;
+
+	if (!PAGE_ALIGNED(mmio_addr) || !length || !PAGE_ALIGNED(length))
+		return -EINVAL;
+
+	range = kzalloc_obj(*range, GFP_KERNEL_ACCOUNT);
+	if (!range)
+		return -ENOMEM;
+	range->owner = owner;
+	range->addr = mmio_addr;
+
+	/* Not 0, so that the driver's user sees that there is one. */
+	rc = mtree_alloc_range(&ictx->mmaps, offset, range, length, PAGE_SIZE,
+			       ULONG_MAX, GFP_KERNEL_ACCOUNT);
+	if (rc)
+		kfree(range);
+	return rc;
 }
 EXPORT_SYMBOL_NS_GPL(_iommufd_alloc_mmap, "IOMMUFD");
 
 /**
  * _iommufd_destroy_mmap - Undo _iommufd_alloc_mmap()
  * @ictx: The context
- * @owner: The object
+ * @owner: The object, which is being destroyed or was never complete
  * @offset: The offset
+ *
+ * Context: Process context.
  */
 void _iommufd_destroy_mmap(struct iommufd_ctx *ictx,
 			   struct iommufd_object *owner, unsigned long offset)
 {
+	struct ioasid_mmap_range *range = mtree_erase(&ictx->mmaps, offset);
+
+	WARN_ON_ONCE(!range || range->owner != owner);
+	kfree(range);
 }
 EXPORT_SYMBOL_NS_GPL(_iommufd_destroy_mmap, "IOMMUFD");
 
@@ -74,11 +141,14 @@ EXPORT_SYMBOL_NS_GPL(_iommufd_destroy_mmap, "IOMMUFD");
  * iommufd_vdevice_to_device - The device behind a vDEVICE
  * @vdev: The vDEVICE
  *
- * Return: NULL: there is none.
+ * Context: Called from the driver's vdevice_init or iommufd_vdevice.destroy, or
+ * with the xa_lock of iommufd_viommu.vdevs for one that is found there.
+ *
+ * Return: The device; it is bound as long as the context lasts.
  */
 struct device *iommufd_vdevice_to_device(struct iommufd_vdevice *vdev)
 {
-	return NULL;
+	return vdev->idev->dev;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_vdevice_to_device, "IOMMUFD");
 
@@ -87,12 +157,20 @@ EXPORT_SYMBOL_NS_GPL(iommufd_vdevice_to_device, "IOMMUFD");
  * @viommu: The vIOMMU
  * @vdev_id: The number
  *
- * Return: NULL: there is none.
+ * Context: The xa_lock of iommufd_viommu.vdevs is held, and the device is bound
+ * as long as it is.
+ *
+ * Return: The device, or NULL if there is none.
  */
 struct device *iommufd_viommu_find_dev(struct iommufd_viommu *viommu,
 				       unsigned long vdev_id)
 {
-	return NULL;
+	struct iommufd_vdevice *vdev;
+
+	lockdep_assert_held(&viommu->vdevs.xa_lock);
+
+	vdev = xa_load(&viommu->vdevs, vdev_id);
+	return vdev ? iommufd_vdevice_to_device(vdev) : NULL;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_viommu_find_dev, "IOMMUFD");
 
@@ -102,31 +180,144 @@ EXPORT_SYMBOL_NS_GPL(iommufd_viommu_find_dev, "IOMMUFD");
  * @dev: The device
  * @vdev_id: Output: the number
  *
- * Return: -ENOENT: it has none.
+ * Context: Any; drivers call when they attach the device.
+ *
+ * Return: 0; -ENOENT: it has none; -EINVAL: no @vdev_id.
  */
 int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu,
 			       struct device *dev, unsigned long *vdev_id)
 {
-	return -ENOENT;
+	struct iommufd_vdevice *vdev;
+	unsigned long index;
+	int rc = -ENOENT;
+
+	if (WARN_ON_ONCE(!vdev_id))
+		return -EINVAL;
+
+	xa_lock(&viommu->vdevs);
+	xa_for_each(&viommu->vdevs, index, vdev) {
+		if (iommufd_vdevice_to_device(vdev) == dev) {
+			*vdev_id = index;
+			rc = 0;
+			break;
+		}
+	}
+	xa_unlock(&viommu->vdevs);
+	return rc;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_viommu_get_vdev_id, "IOMMUFD");
+
+/*
+ * Queues an event, or notes that it is lost, if there is none or no room. A gap
+ * in the numbers tells the user so too, hence only the newest loss is noted.
+ * Return: whether the queue owns the event now.
+ */
+static bool veventq_add(struct ioasid_veventq *veventq,
+			struct ioasid_vevent *event)
+{
+	u32 sequence = veventq->sequence;
+
+	lockdep_assert_held(&veventq->common.lock);
+
+	veventq->sequence = (sequence + 1) & INT_MAX;
+	veventq->lost = !event || veventq->num_events == veventq->depth;
+	if (veventq->lost) {
+		veventq->lost_sequence = sequence;
+		return false;
+	}
+	event->header.sequence = sequence;
+	list_add_tail(&event->entry, &veventq->common.deliver);
+	veventq->num_events++;
+	return true;
+}
 
 /**
  * iommufd_viommu_report_event - Report an event of a vIOMMU to its user
  * @viommu: The vIOMMU
  * @type: Type of the event
- * @event_data: The event
- * @data_len: Its length in bytes
+ * @event_data: The event, as include/uapi/linux/iommufd.h has it for @type
+ * @data_len: Its length in bytes, not 0
  *
- * Return: -EOPNOTSUPP: nobody listens.
+ * If as many events wait as the user has asked for, this one is lost, and the
+ * user told so.
+ *
+ * Context: Process context, such as the driver's threaded interrupt handler. The
+ * driver keeps @viommu.
+ *
+ * Return: 0, also if the event is lost for want of room; -EOPNOTSUPP: the user
+ * has no queue for @type; -EINVAL: no event; -ENOMEM: it is lost.
  */
 int iommufd_viommu_report_event(struct iommufd_viommu *viommu,
 				enum iommu_veventq_type type, void *event_data,
 				size_t data_len)
 {
-	return -EOPNOTSUPP;
+	struct ioasid_veventq *veventq;
+	struct ioasid_vevent *event;
+	bool queued;
+
+	if (WARN_ON_ONCE(!event_data || !data_len))
+		return -EINVAL;
+
+	guard(rwsem_read)(&viommu->veventqs_rwsem);
+	veventq = viommu_find_veventq(viommu, type);
+	if (!veventq)
+		return -EOPNOTSUPP;
+
+	/* Better one event is lost than that interrupts wait for memory. */
+	event = kzalloc_flex(*event, data, data_len, GFP_NOWAIT);
+	if (event) {
+		event->len = data_len;
+		memcpy(event->data, event_data, data_len);
+	}
+
+	scoped_guard(spinlock, &veventq->common.lock)
+		queued = veventq_add(veventq, event);
+	wake_up_interruptible_poll(&veventq->common.wait,
+				   EPOLLIN | EPOLLRDNORM);
+	if (!queued)
+		kfree(event);
+	return event ? 0 : -ENOMEM;
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_viommu_report_event, "IOMMUFD");
+
+/* ---- page tables ---- */
+
+/**
+ * ioasid_map_nosync - Enter a run of pages into a page table
+ * @domain: The IOMMU driver's view of the table
+ * @iova: First address
+ * @phys: Physical address
+ * @size: In bytes
+ * @prot: IOMMU_READ, IOMMU_WRITE, IOMMU_CACHE
+ *
+ * The IOMMU may not see it before ioasid_sync_map(). The IOMMU core exports this
+ * only as one step with that, which would be a step for each page of memory that is
+ * scattered.
+ *
+ * Return: 0, or as iommu_map().
+ */
+int ioasid_map_nosync(struct iommu_domain *domain, unsigned long iova,
+		      phys_addr_t phys, size_t size, int prot)
+{
+	return iommu_map_nosync(domain, iova, phys, size, prot,
+				GFP_KERNEL_ACCOUNT);
+}
+EXPORT_SYMBOL_NS_GPL(ioasid_map_nosync, "IOMMUFD_INTERNAL");
+
+/**
+ * ioasid_sync_map - Make the IOMMU see what was entered
+ * @domain: The IOMMU driver's view of the table
+ * @iova: First address
+ * @size: In bytes; all of it is entered
+ *
+ * Return: 0, or what the driver says; then the caller takes it out.
+ */
+int ioasid_sync_map(struct iommu_domain *domain, unsigned long iova,
+		    size_t size)
+{
+	return iommu_sync_map(domain, iova, size);
+}
+EXPORT_SYMBOL_NS_GPL(ioasid_sync_map, "IOMMUFD_INTERNAL");
 
 #ifdef CONFIG_IRQ_MSI_IOMMU
 /**
@@ -207,6 +398,7 @@ int iommufd_sw_msi(struct iommu_domain *domain, struct msi_desc *desc,
 		   phys_addr_t msi_addr)
 {
 	struct device *dev = msi_desc_to_dev(desc);
+	struct iommufd_hw_pagetable *pt = domain->iommufd_hwpt;
 	struct iommu_attach_handle *handle;
 	struct ioasid_group *group;
 	struct sw_msi_page *page;
@@ -224,7 +416,8 @@ int iommufd_sw_msi(struct iommu_domain *domain, struct msi_desc *desc,
 	page = get_sw_msi_page(group, msi_addr & PAGE_MASK);
 	if (IS_ERR(page))
 		return PTR_ERR(page);
-	rc = ioasid_sw_msi_install(domain->iommufd_hwpt, page);
+	/* The user fills a nested table, and maps the address to this one. */
+	rc = ioasid_sw_msi_install(pt->parent ? pt->parent : pt, page);
 	if (rc)
 		return rc;
 	__set_bit(page->id, group->sw_msi.bits);

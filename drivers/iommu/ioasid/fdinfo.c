@@ -28,11 +28,22 @@ static void show_ioasid(struct seq_file *seq, const struct ioasid *ioas)
 {
 	seq_printf(seq,
 		   "ioasid:\t%u type kernel parent 0 devices %u accesses %u tables %u mappings %lu mapped %llu pinned %llu%s\n",
-		   ioas->obj.id, READ_ONCE(ioas->num_pinners),
+		   ioas->obj.id,
+		   READ_ONCE(ioas->num_pinners) -
+			   READ_ONCE(ioas->num_user_tables),
 		   READ_ONCE(ioas->num_accesses), READ_ONCE(ioas->num_tables),
 		   READ_ONCE(ioas->num_mappings),
 		   READ_ONCE(ioas->mapped_bytes),
 		   READ_ONCE(ioas->pinned_bytes), dirty_state(ioas));
+}
+
+static void show_hwpt(struct seq_file *seq,
+		      const struct iommufd_hw_pagetable *pt)
+{
+	const char *kind = pt->automatic ? "automatic" : "asked";
+
+	seq_printf(seq, "hwpt:\t%u ioasid %u %s\n", pt->obj.id,
+		   pt->ioas->obj.id, pt->parent ? "nested" : kind);
 }
 
 /**
@@ -57,6 +68,9 @@ void ioasid_show_fdinfo(struct seq_file *seq, struct iommufd_ctx *ictx)
 			show_device(seq, to_idev(obj));
 		else if (obj->type == IOMMUFD_OBJ_IOAS)
 			show_ioasid(seq, to_ioasid(obj));
+		else if (obj->type == IOMMUFD_OBJ_HWPT_PAGING ||
+			 obj->type == IOMMUFD_OBJ_HWPT_NESTED)
+			show_hwpt(seq, to_hwpt(obj));
 		ioasid_object_put(ictx, obj);
 	}
 }

@@ -60,6 +60,8 @@ bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op)
 
 /* ---- life ---- */
 
+static void drop_reserved(struct ioasid *ioas, struct iommufd_device *idev);
+
 /**
  * ioasid_alloc - Make an address space
  * @ictx: The context
@@ -98,8 +100,9 @@ struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
 		ioas->last = (1UL << addr_width) - 1;
 	mutex_init(&ioas->unmap_lock);
 	mutex_init(&ioas->lock);
+	ioas->auto_pasid = true;
 	ioas->mappings = RB_ROOT;
-	ioas->alignment = PAGE_SIZE;
+	ioas->alignment = dirty ? PAGE_SIZE : 1;
 	INIT_LIST_HEAD(&ioas->tables);
 	INIT_LIST_HEAD(&ioas->reserved);
 	INIT_LIST_HEAD(&ioas->accesses);
@@ -120,13 +123,13 @@ err_free:
 }
 
 static struct mapping *mapping_new(const struct ioasid *ioas,
-				   const struct ioasid_map *args)
+				   const struct ioasid_slice *slice, int prot)
 {
 	struct dirty_bits *dirty = NULL;
 	struct mapping *map;
 
 	if (ioas->dirty) {
-		dirty = dirty_bits_alloc(args->length);
+		dirty = dirty_bits_alloc(slice->length, PAGE_SHIFT);
 		if (IS_ERR(dirty))
 			return ERR_CAST(dirty);
 	}
@@ -135,9 +138,9 @@ static struct mapping *mapping_new(const struct ioasid *ioas,
 		dirty_bits_free(dirty);
 		return ERR_PTR(-ENOMEM);
 	}
-	map->mem = args->mem;
-	map->offset = args->offset;
-	map->prot = args->prot | IOMMU_CACHE;
+	map->mem = slice->mem;
+	map->offset = slice->offset;
+	map->prot = prot | IOMMU_CACHE;
 	map->state = MAPPING_BUSY;
 	map->dirty = dirty;
 	return map;
@@ -165,6 +168,8 @@ void ioasid_destroy(struct ioasid *ioas)
 {
 	struct mapping *map, *next;
 
+	ioasid_leave_compat(ioas);
+	drop_reserved(ioas, NULL);
 	WARN_ON(!list_empty(&ioas->tables) || !list_empty(&ioas->reserved) ||
 		!list_empty(&ioas->accesses));
 
@@ -173,12 +178,62 @@ void ioasid_destroy(struct ioasid *ioas)
 		cond_resched();
 	}
 	kfree(ioas->permitted);
+	kfree(ioas->allowed);
 	mutex_destroy(&ioas->lock);
 	mutex_destroy(&ioas->unmap_lock);
 	kfree_rcu(ioas, rcu);
 }
 
 /* ---- permitted ranges ---- */
+
+/**
+ * ioasid_update_alignment - Find out anew what mappings must be aligned to
+ * @ioas: An address space that has other tables, accesses or options than before
+ *
+ * Context: ioas->lock is held.
+ */
+void ioasid_update_alignment(struct ioasid *ioas)
+{
+	const struct iommufd_hw_pagetable *pt;
+	unsigned long alignment = 1;
+
+	lockdep_assert_held(&ioas->lock);
+
+	/* Bits of mappings are for pages. */
+	if (ioas->single_pages || ioas->num_page_users || ioas->dirty)
+		alignment = PAGE_SIZE;
+	list_for_each_entry(pt, &ioas->tables, entry)
+		if (pt->filled)
+			alignment = max(alignment,
+					1UL << __ffs(pt->domain->pgsize_bitmap));
+	WRITE_ONCE(ioas->alignment, alignment);
+}
+
+/**
+ * ioasid_check_alignment - Hold the mappings against a new alignment
+ * @ioas: The address space
+ * @alignment: The alignment in bytes
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: 0, or -EADDRINUSE: some mapping does not have it.
+ */
+int ioasid_check_alignment(struct ioasid *ioas, unsigned long alignment)
+{
+	struct mapping *map;
+
+	lockdep_assert_held(&ioas->lock);
+
+	if (alignment <= ioas->alignment)
+		return 0;
+	for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
+		if (!IS_ALIGNED(map->first | (map->last + 1) | map->offset,
+				alignment))
+			return -EADDRINUSE;
+		cond_resched();
+	}
+	return 0;
+}
 
 struct reserved_range {
 	struct list_head entry;
@@ -193,14 +248,14 @@ static void compute_permitted(struct ioasid *ioas, struct iova_ranges *ranges)
 	const struct reserved_range *res;
 	unsigned long first = 0, last = ioas->last;
 
-	ioas->alignment = PAGE_SIZE;
+	ioasid_update_alignment(ioas);
 	list_for_each_entry(pt, &ioas->tables, entry) {
 		const struct iommu_domain *domain = pt->domain;
 
+		if (!pt->filled)
+			continue;
 		first = max_t(u64, first, domain->geometry.aperture_start);
 		last = min_t(u64, last, domain->geometry.aperture_end);
-		ioas->alignment = max(ioas->alignment,
-				      1UL << __ffs(domain->pgsize_bitmap));
 	}
 	if (first > last) {
 		ranges->num = 0;
@@ -286,24 +341,29 @@ bool reserved_bounds(const struct iommu_resv_region *region,
 	return true;
 }
 
+/* Whether something that was promised lies there */
+static bool range_in_use(struct ioasid *ioas, unsigned long first,
+			 unsigned long last)
+{
+	struct mapping *map = mapping_find(&ioas->mappings, first);
+
+	return (map && map->first <= last) ||
+	       (ioas->allowed && iova_ranges_touch(ioas->allowed, first, last));
+}
+
 static int add_reserved(struct ioasid *ioas, struct iommufd_device *idev,
 			unsigned long first, unsigned long last)
 {
 	struct reserved_range *res;
-	struct mapping *map;
 
+	if (range_in_use(ioas, first, last))
+		return -EADDRINUSE;
 	res = kzalloc_obj(*res, GFP_KERNEL_ACCOUNT);
 	if (!res)
 		return -ENOMEM;
 	res->idev = idev;
 	res->first = first;
 	res->last = last;
-
-	map = mapping_find(&ioas->mappings, res->first);
-	if (map && map->first <= res->last) {
-		kfree(res);
-		return -EINVAL;
-	}
 	list_add_tail(&res->entry, &ioas->reserved);
 	ioas->num_reserved++;
 	return 0;
@@ -318,7 +378,8 @@ static int add_reserved(struct ioasid *ioas, struct iommufd_device *idev,
  *
  * Context: idev->group->lock and ioas->lock are held.
  *
- * Return: 0; -EINVAL: a mapping is in the way; -ENOMEM. Nothing changed then.
+ * Return: 0; -EADDRINUSE: a mapping or an allowed range is in the way; -ENOMEM.
+ * Nothing changed then.
  */
 int ioasid_reserve(struct ioasid *ioas, struct iommufd_device *idev)
 {
@@ -363,6 +424,78 @@ void ioasid_unreserve(struct ioasid *ioas, struct iommufd_device *idev)
 	lockdep_assert_held(&ioas->lock);
 	drop_reserved(ioas, idev);
 	ioasid_widen_permitted(ioas);
+}
+
+/**
+ * ioasid_reserve_for_test - Keep mappings out of a range as if for a device
+ * @ioas: The address space
+ * @first: First address
+ * @last: Last address
+ *
+ * Lasts as long as the address space.
+ *
+ * Return: 0 or as ioasid_reserve().
+ */
+int ioasid_reserve_for_test(struct ioasid *ioas, unsigned long first,
+			    unsigned long last)
+{
+	int rc;
+
+	guard(mutex)(&ioas->lock);
+	rc = add_reserved(ioas, NULL, first, last);
+	return rc ? rc : ioasid_update_permitted(ioas);
+}
+
+/**
+ * ioasid_set_allowed - Promise ranges to the user
+ * @ioas: The address space
+ * @allowed: The ranges, or NULL for none. On success this is taken over.
+ *
+ * Context: No lock is held.
+ *
+ * Return: 0; -EADDRINUSE: some of it may not be mapped; -ENOMEM.
+ */
+int ioasid_set_allowed(struct ioasid *ioas, struct iova_ranges *allowed)
+{
+	unsigned int i;
+
+	guard(mutex)(&ioas->lock);
+	for (i = 0; allowed && i < allowed->num; i++)
+		if (!iova_ranges_contain(ioas->permitted,
+					 allowed->range[i].first,
+					 allowed->range[i].last))
+			return -EADDRINUSE;
+	kfree(ioas->allowed);
+	ioas->allowed = allowed;
+	return 0;
+}
+
+/**
+ * ioasid_set_single_pages - Let mappings be cut, or let page tables use large pages
+ * @ioas: The address space
+ * @on: Nothing larger than PAGE_SIZE from now on
+ *
+ * Context: No lock is held.
+ *
+ * Return: 0; -EINVAL: there may be large pages already; -EADDRINUSE: a mapping
+ * is not aligned to pages.
+ */
+int ioasid_set_single_pages(struct ioasid *ioas, bool on)
+{
+	int rc = 0;
+
+	guard(mutex)(&ioas->lock);
+	if (on && !ioas->single_pages) {
+		if (!list_empty(&ioas->tables) &&
+		    !RB_EMPTY_ROOT(&ioas->mappings))
+			return -EINVAL;
+		rc = ioasid_check_alignment(ioas, PAGE_SIZE);
+	}
+	if (!rc) {
+		WRITE_ONCE(ioas->single_pages, on);
+		ioasid_update_alignment(ioas);
+	}
+	return rc;
 }
 
 /* ---- pins of mappings ---- */
@@ -531,67 +664,37 @@ void ioasid_pinners_put(struct ioasid *ioas, unsigned int num)
 
 /* ---- MAP ---- */
 
-/*
- * Large pages need the address and the source to agree in the low bits. Ask for
- * that up to the largest page that the length could use.
- */
-static unsigned long alloc_alignment(const struct ioasid *ioas,
-				     unsigned long length)
-{
-	unsigned long align = rounddown_pow_of_two(length);
-
-	return clamp(align, ioas->alignment, (unsigned long)SZ_1G);
-}
-
 static int choose_range(struct ioasid *ioas, struct ioasid_map *args)
 {
-	unsigned long align = alloc_alignment(ioas, args->length);
+	const struct iova_ranges *ranges = ioas->allowed ?: ioas->permitted;
+	unsigned long align[] = { max(args->align, ioas->alignment),
+				  max(args->least_align, ioas->alignment) };
+	unsigned int i;
 	int rc;
 
-	for (;;) {
-		rc = mapping_find_room(&ioas->mappings, ioas->permitted,
-				       ioas->next_first, args->length, align,
+	for (i = 0; i < ARRAY_SIZE(align); i++) {
+		rc = mapping_find_room(&ioas->mappings, ranges,
+				       ioas->next_first, args->length, align[i],
 				       args->phase, &args->first);
-		if (!rc || align == ioas->alignment)
-			return rc;
-		align = ioas->alignment;
+		if (!rc || align[0] == align[1])
+			break;
 	}
+	return rc;
 }
 
 static int insert_mapping(struct ioasid *ioas, struct mapping *map,
-			  struct ioasid_map *args)
+			  unsigned long first, unsigned long length)
 {
 	int rc;
 
-	if (!IS_ALIGNED(args->first | args->length | args->phase,
-			ioas->alignment))
-		return -EINVAL;
-
-	if (args->alloc) {
-		rc = choose_range(ioas, args);
-		if (rc)
-			return rc;
-		ioas->next_first = args->first + args->length;
-	}
-	map->first = args->first;
-	map->last = args->first + args->length - 1;
+	map->first = first;
+	map->last = first + length - 1;
 	rc = mapping_insert(&ioas->mappings, map);
 	if (rc)
 		return rc;
-	rc = -ENOSPC;
-	if (ioas->num_mappings >= READ_ONCE(ioasid_dma_entry_limit))
-		goto err_erase;
-	rc = -EINVAL;
-	if (!iova_ranges_contain(ioas->permitted, map->first, map->last))
-		goto err_erase;
-
 	WRITE_ONCE(ioas->num_mappings, ioas->num_mappings + 1);
-	WRITE_ONCE(ioas->mapped_bytes, ioas->mapped_bytes + args->length);
+	WRITE_ONCE(ioas->mapped_bytes, ioas->mapped_bytes + length);
 	return 0;
-
-err_erase:
-	mapping_erase(&ioas->mappings, map);
-	return rc;
 }
 
 static void erase_mapping(struct ioasid *ioas, struct mapping *map)
@@ -605,12 +708,58 @@ static void erase_mapping(struct ioasid *ioas, struct mapping *map)
 			   ioas->pinned_bytes - mapping_length(map));
 }
 
+static int insert_slices(struct ioasid *ioas, struct ioasid_map *args)
+{
+	unsigned long phase = args->slice[0].offset;
+	struct ioasid_slice *slice = args->slice;
+	unsigned long first;
+	unsigned int i;
+	int rc;
+
+	for (i = 0; i < args->num_slices; i++) {
+		phase |= slice[i].offset | slice[i].length;
+		cond_resched();
+	}
+	if (!IS_ALIGNED(args->first | args->length | phase, ioas->alignment))
+		return -EINVAL;
+	if (args->alloc) {
+		rc = choose_range(ioas, args);
+		if (rc)
+			return rc;
+		ioas->next_first = args->first + args->length;
+	}
+
+	first = args->first;
+	for (i = 0; i < args->num_slices; i++) {
+		rc = insert_mapping(ioas, slice[i].map, first, slice[i].length);
+		if (rc)
+			goto err_erase;
+		first += slice[i].length;
+		cond_resched();
+	}
+	rc = -ENOSPC;
+	if (ioas->num_mappings > READ_ONCE(ioasid_dma_entry_limit))
+		goto err_erase;
+	rc = -EINVAL;
+	if (!iova_ranges_contain(ioas->permitted, args->first,
+				 args->first + args->length - 1))
+		goto err_erase;
+	return 0;
+
+err_erase:
+	while (i--)
+		erase_mapping(ioas, slice[i].map);
+	return rc;
+}
+
 static int enter_mapping(struct ioasid *ioas, struct mapping *map)
 {
 	struct iommufd_hw_pagetable *pt;
 	int rc;
 
 	list_for_each_entry(pt, &ioas->tables, entry) {
+		if (!pt->filled)
+			continue;
 		rc = pgtable_map(pt, map);
 		if (rc)
 			goto err_unmap;
@@ -619,17 +768,115 @@ static int enter_mapping(struct ioasid *ioas, struct mapping *map)
 
 err_unmap:
 	list_for_each_entry_continue_reverse(pt, &ioas->tables, entry) {
+		if (!pt->filled)
+			continue;
 		pgtable_unmap(pt, map);
 		pgtable_sync(pt);
 	}
 	return rc;
 }
 
+static void take_out_mapping(struct ioasid *ioas, struct mapping *map)
+{
+	struct iommufd_hw_pagetable *pt;
+
+	list_for_each_entry(pt, &ioas->tables, entry) {
+		if (!pt->filled)
+			continue;
+		pgtable_unmap(pt, map);
+		pgtable_sync(pt);
+	}
+}
+
+/* The ranges are taken; pins and page tables follow. Drops and takes ioas->lock. */
+static int pin_slices(struct ioasid *ioas, struct ioasid_map *args)
+{
+	unsigned int i;
+	int rc = 0;
+
+	if (!ioas->num_pinners)
+		return 0;
+	for (i = 0; i < args->num_slices && !rc; i++) {
+		struct mapping *map = args->slice[i].map;
+
+		mutex_unlock(&ioas->lock);
+		rc = pinned_mem_pin(map->mem);
+		mutex_lock(&ioas->lock);
+		if (!rc)
+			mark_pinned(ioas, map);
+	}
+	return rc;
+}
+
+static int enter_slices(struct ioasid *ioas, struct ioasid_map *args)
+{
+	unsigned int i;
+	int rc;
+
+	for (i = 0; i < args->num_slices; i++) {
+		rc = enter_mapping(ioas, args->slice[i].map);
+		if (rc)
+			goto err_unmap;
+	}
+	return 0;
+
+err_unmap:
+	while (i--)
+		take_out_mapping(ioas, args->slice[i].map);
+	return rc;
+}
+
+static void settle_slice(struct ioasid *ioas, struct ioasid_slice *slice, int rc)
+{
+	struct mapping *map = slice->map;
+
+	/* The last pinner may have gone while the lock was dropped. */
+	slice->unpin = map->pinned && (rc || !ioas->num_pinners);
+	if (slice->unpin) {
+		mark_unpinned(ioas, map);
+		pinned_mem_get(map->mem);
+	}
+	if (rc)
+		erase_mapping(ioas, map);
+	else
+		map->state = MAPPING_LIVE;
+}
+
+static int map_slices(struct ioasid *ioas, struct ioasid_map *args)
+{
+	unsigned int i;
+	int rc;
+
+	if (ioasid_lock_killable(&ioas->lock))
+		return -EINTR;
+	rc = insert_slices(ioas, args);
+	if (rc) {
+		mutex_unlock(&ioas->lock);
+		return rc;
+	}
+	rc = pin_slices(ioas, args);
+	if (!rc)
+		rc = enter_slices(ioas, args);
+	for (i = 0; i < args->num_slices; i++) {
+		settle_slice(ioas, &args->slice[i], rc);
+		cond_resched();
+	}
+	mutex_unlock(&ioas->lock);
+
+	/* The mapping may be gone by now, its memory is not. */
+	for (i = 0; i < args->num_slices; i++)
+		if (args->slice[i].unpin) {
+			pinned_mem_unpin(args->slice[i].mem);
+			pinned_mem_put(args->slice[i].mem);
+		}
+	return rc;
+}
+
 /**
- * ioasid_map - Add a mapping
+ * ioasid_map - Add mappings
  * @ioas: The address space; its type allows it
- * @args: What to map. On success the mapping takes over the caller's reference
- *        to @args->mem.
+ * @args: What to map. On success the mappings take over the caller's references
+ *        to the memory of the slices.
  *
  * Context: No lock is held; sleeps for user memory.
  *
@@ -638,56 +885,142 @@ err_unmap:
  */
 int ioasid_map(struct ioasid *ioas, struct ioasid_map *args)
 {
-	bool unpin = false;
-	struct mapping *map;
-	int rc;
+	unsigned int i, num = args->num_slices;
+	int rc = 0;
 
-	map = mapping_new(ioas, args);
-	if (IS_ERR(map))
-		return PTR_ERR(map);
+	for (i = 0; i < num; i++) {
+		struct mapping *map;
 
-	if (ioasid_lock_killable(&ioas->lock)) {
-		mapping_abort(map);
-		return -EINTR;
-	}
-	rc = insert_mapping(ioas, map, args);
-	if (rc) {
-		mutex_unlock(&ioas->lock);
-		mapping_abort(map);
-		goto out_trace;
-	}
-
-	if (ioas->num_pinners) {
-		mutex_unlock(&ioas->lock);
-		rc = pinned_mem_pin(map->mem);
-		mutex_lock(&ioas->lock);
-		if (!rc)
-			mark_pinned(ioas, map);
+		map = mapping_new(ioas, &args->slice[i], args->prot);
+		if (IS_ERR(map)) {
+			rc = PTR_ERR(map);
+			break;
+		}
+		args->slice[i].map = map;
 	}
 	if (!rc)
-		rc = enter_mapping(ioas, map);
-	/* The last pinner may have gone while the lock was dropped. */
-	if (map->pinned && (rc || !ioas->num_pinners)) {
-		mark_unpinned(ioas, map);
-		unpin = true;
-	}
-	if (rc)
-		erase_mapping(ioas, map);
-	else
-		map->state = MAPPING_LIVE;
-	if (unpin)
-		pinned_mem_get(map->mem);
-	mutex_unlock(&ioas->lock);
-
-	if (unpin) {
-		pinned_mem_unpin(args->mem);
-		pinned_mem_put(args->mem);
-	}
-	if (rc)
-		mapping_abort(map);
-out_trace:
+		rc = map_slices(ioas, args);
+	while (rc && i--)
+		mapping_abort(args->slice[i].map);
 	trace_ioasid_map(ioas->obj.id, args->first, args->length, args->prot,
 			 rc);
+	return rc;
+}
+
+/**
+ * ioasid_get_slices - Find the memory behind a range
+ * @ioas: The address space
+ * @first: First address
+ * @length: In bytes, not 0; the range does not wrap
+ * @args: Output: slices and length, for ioasid_put_slices()
+ *
+ * Context: No lock is held.
+ *
+ * Return: 0; -ENOENT: some of it is not mapped; -ENOMEM; -EINTR.
+ */
+int ioasid_get_slices(struct ioasid *ioas, unsigned long first,
+		      unsigned long length, struct ioasid_map *args)
+{
+	unsigned long last = first + length - 1, cur = first;
+	unsigned int max = 0, num = 0;
+	struct ioasid_slice *slice;
+	struct mapping *map;
+
+	if (ioasid_lock_killable(&ioas->lock))
+		return -EINTR;
+	for_each_mapping(map, &ioas->mappings, first, last) {
+		max++;
+		cond_resched();
+	}
+	mutex_unlock(&ioas->lock);
+	if (!max)
+		return -ENOENT;
+	if (ioasid_killed())
+		return -EINTR;
+	slice = kvcalloc(max, sizeof(*slice), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!slice)
+		return -ENOMEM;
+
+	mutex_lock(&ioas->lock);
+	for_each_mapping(map, &ioas->mappings, first, last) {
+		if (num == max || map->state == MAPPING_BUSY ||
+		    map->first > cur)
+			break;
+		pinned_mem_get(map->mem);
+		slice[num].mem = map->mem;
+		slice[num].offset = map->offset + (cur - map->first);
+		slice[num].length = min(map->last, last) - cur + 1;
+		cur += slice[num++].length;
+		if (map->last >= last)
+			break;
+		cond_resched();
+	}
+	mutex_unlock(&ioas->lock);
+
+	args->slice = slice;
+	args->num_slices = num;
+	args->length = length;
+	if (cur == last + 1)
+		return 0;
+	ioasid_put_slices(args);
+	return -ENOENT;
+}
+
+/**
+ * ioasid_put_slices - Undo ioasid_get_slices()
+ * @args: The slices, if they have not been mapped
+ */
+void ioasid_put_slices(struct ioasid_map *args)
+{
+	unsigned int i;
+
+	for (i = 0; i < args->num_slices; i++)
+		pinned_mem_put(args->slice[i].mem);
+	kvfree(args->slice);
+}
+
+/**
+ * ioasid_cut - Divide the mapping that holds an address, if there is one
+ * @ioas: The address space
+ * @last: Becomes the last address of the first part
+ *
+ * Context: No lock is held.
+ *
+ * Return: 0, also if there is nothing to divide; -EINVAL: page tables may hold
+ * it as something larger, in-kernel accesses use it, or the parts would not be
+ * aligned; -EBUSY: it is being made or removed; -EOPNOTSUPP: memory of a device;
+ * -ENOSPC: too many mappings; -ENOMEM; -EINTR.
+ */
+int ioasid_cut(struct ioasid *ioas, unsigned long last)
+{
+	struct mapping *map;
+	int rc = 0;
+
+	if (ioasid_lock_killable(&ioas->lock))
+		return -EINTR;
+	map = mapping_find(&ioas->mappings, last);
+	if (!map || map->first > last || map->last == last)
+		goto out_unlock;
+	rc = -EBUSY;
+	if (map->state != MAPPING_LIVE)
+		goto out_unlock;
+	rc = -EOPNOTSUPP;
+	if (map->mem->source == PINNED_MEM_DMA_BUF)
+		goto out_unlock;
+	rc = -EINVAL;
+	if (!IS_ALIGNED((last + 1) | (map->offset + (last + 1 - map->first)),
+			ioas->alignment) || map->num_accesses ||
+	    (!list_empty(&ioas->tables) && !ioas->single_pages))
+		goto out_unlock;
+	rc = -ENOSPC;
+	if (ioas->num_mappings >= READ_ONCE(ioasid_dma_entry_limit))
+		goto out_unlock;
+	map = mapping_split(&ioas->mappings, map, last + 1);
+	rc = PTR_ERR_OR_ZERO(map);
+	if (!rc)
+		WRITE_ONCE(ioas->num_mappings, ioas->num_mappings + 1);
+out_unlock:
+	mutex_unlock(&ioas->lock);
 	return rc;
 }
 
@@ -835,6 +1168,8 @@ static u64 take_out(struct ioasid *ioas, unsigned long first,
 	u64 bytes = 0;
 
 	list_for_each_entry(pt, &ioas->tables, entry) {
+		if (!pt->filled)
+			continue;
 		for_each_mapping(map, &ioas->mappings, first, last) {
 			if (mapping_leaves(map, first, last)) {
 				if (keep_dirty)
@@ -871,6 +1206,8 @@ static int unmap_locked(struct ioasid *ioas, unsigned long first,
 	if (mapping_cut_by(ioas, first, true) ||
 	    mapping_cut_by(ioas, last, false))
 		return -EINVAL;
+	if (ioasid_access_locked(ioas, first, last))
+		return -EBUSY;
 	if (range_accessed(ioas, first, last)) {
 		rc = revoke_accesses(ioas, first, last);
 		if (rc)

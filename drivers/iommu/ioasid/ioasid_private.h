@@ -9,7 +9,9 @@
  * result as extents of physically contiguous pages. Below an address space
  * hang page tables in hardware format (struct iommufd_hw_pagetable), one for
  * each kind that its attached devices need; they are caches of the mappings
- * that can be dropped and made again at any time.
+ * that can be dropped and made again at any time. Users can also ask for one,
+ * and for tables that they fill themselves and that the IOMMU walks before it
+ * walks one of the kernel's.
  *
  * The members of an IOMMU group share their fate: a slot (struct ioasid_slot)
  * says which address space the group's DMA with one PASID sees.
@@ -37,7 +39,8 @@
  * under its dev_set->lock, so no ioctl takes a VFIO lock, and none sleeps for
  * user memory while it holds a device. Attach, and an access that pins, do
  * sleep for user memory under the locks of their callers; a fatal signal ends
- * that.
+ * that. What drivers copy from user memory themselves they copy with page faults
+ * off, see hwpt.c.
  */
 #ifndef _IOASID_PRIVATE_H
 #define _IOASID_PRIVATE_H
@@ -47,6 +50,7 @@
 #include <linux/iommufd.h>
 #include <linux/iova_bitmap.h>
 #include <linux/list.h>
+#include <linux/maple_tree.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 #include <linux/refcount.h>
@@ -57,6 +61,11 @@
 
 #include "fault_inject.h"
 
+struct dma_buf_attachment;
+struct ioasid_attach_handle;
+struct ioasid_fault;
+struct iopf_group;
+struct phys_vec;
 struct pinned_mem;
 struct seq_file;
 
@@ -87,6 +96,8 @@ void iova_ranges_cut(struct iova_ranges *ranges, unsigned long first,
 		     unsigned long last);
 bool iova_ranges_contain(const struct iova_ranges *ranges, unsigned long first,
 			 unsigned long last);
+bool iova_ranges_touch(const struct iova_ranges *ranges, unsigned long first,
+		       unsigned long last);
 
 /* ------------------------------------------------------------------------- */
 /* Pinned memory (pin.c) */
@@ -154,6 +165,28 @@ enum pinned_mem_state {
 enum pinned_mem_source {
 	PINNED_MEM_USER,	/* virtual memory of a process */
 	PINNED_MEM_FILE,	/* shmem or hugetlbfs file */
+	PINNED_MEM_DMA_BUF,	/* memory of a device */
+};
+
+/* Whose limit what is pinned counts against. pinned_vm counts it in any case. */
+enum pinned_mem_account {
+	PINNED_MEM_ACCOUNT_MM,		/* the process's locked_vm */
+	PINNED_MEM_ACCOUNT_USER,	/* the user's, as io_uring does it */
+	PINNED_MEM_ACCOUNT_NONE,	/* nobody's */
+};
+
+/**
+ * struct mem_owner - Who is charged for memory
+ * @mm: Whose locked_vm and pinned_vm are charged; held by mmgrab()
+ * @task: Whose RLIMIT_MEMLOCK counts: the registering thread group's leader
+ * @user: Whose locked_vm is charged with PINNED_MEM_ACCOUNT_USER, else NULL
+ * @may_exceed: The registering task had CAP_IPC_LOCK
+ */
+struct mem_owner {
+	struct mm_struct *mm;
+	struct task_struct *task;
+	struct user_struct *user;
+	bool may_exceed;
 };
 
 /**
@@ -162,13 +195,13 @@ enum pinned_mem_source {
  * @lock: Protects @state, the first and the last pin and changes of @extents
  * @state: enum pinned_mem_state
  * @source: enum pinned_mem_source
+ * @account: enum pinned_mem_account
  * @writable: Devices may write
- * @may_exceed: The registering task had CAP_IPC_LOCK
  * @num_pins: Users that need it pinned
- * @mm: Whose locked_vm and pinned_vm are charged, and whose memory
- *      PINNED_MEM_USER is; held by mmgrab()
- * @task: Whose RLIMIT_MEMLOCK counts: the registering thread group's leader
+ * @owner: Who is charged; its mm is the one that PINNED_MEM_USER lies in. It
+ *         changes, under @lock, when another process takes over a file
  * @file: The file of PINNED_MEM_FILE
+ * @dma_buf: What there is to know of PINNED_MEM_DMA_BUF
  * @start: Page-aligned address, or index of the first page in the file
  * @num_pages: Size of the run
  * @extents: The pages. While the caller holds a pin they do not change and
@@ -179,26 +212,74 @@ struct pinned_mem {
 	struct mutex lock;
 	enum pinned_mem_state state;
 	enum pinned_mem_source source;
+	enum pinned_mem_account account;
 	bool writable;
-	bool may_exceed;
 	refcount_t num_pins;
-	struct mm_struct *mm;
-	struct task_struct *task;
-	struct file *file;
+	struct mem_owner owner;
+	union {
+		struct file *file;
+		struct pinned_dma_buf *dma_buf;
+	};
 	unsigned long start;
 	unsigned long num_pages;
 	struct mem_extents extents;
 };
 
 struct pinned_mem *pinned_mem_from_user(unsigned long addr,
-					unsigned long length, bool writable);
+					unsigned long length, bool writable,
+					enum pinned_mem_account account);
 struct pinned_mem *pinned_mem_from_file(int fd, unsigned long offset,
-					unsigned long length, bool writable);
+					unsigned long length, bool writable,
+					enum pinned_mem_account account);
+struct pinned_mem *pinned_mem_new(enum pinned_mem_source source,
+				  unsigned long start, unsigned long num_pages,
+				  bool writable,
+				  enum pinned_mem_account account);
+int pinned_mem_take_over(struct pinned_mem *mem, struct mem_owner *old);
+void pinned_mem_give_back(struct pinned_mem *mem, struct mem_owner *old);
+void mem_owner_put(struct mem_owner *owner);
 void pinned_mem_get(struct pinned_mem *mem);
 void pinned_mem_put(struct pinned_mem *mem);
 int pinned_mem_pin(struct pinned_mem *mem);
 void pinned_mem_pin_again(struct pinned_mem *mem);
 void pinned_mem_unpin(struct pinned_mem *mem);
+
+/* ------------------------------------------------------------------------- */
+/* Memory of devices (dmabuf.c) */
+
+struct mapping;
+struct iommufd_hw_pagetable;
+
+#ifdef CONFIG_DMA_SHARED_BUFFER
+struct pinned_mem *pinned_mem_from_dma_buf(int fd, unsigned long offset,
+					   unsigned long length, bool writable);
+void pinned_mem_put_dma_buf(struct pinned_mem *mem);
+int dma_buf_enter(struct iommufd_hw_pagetable *pt, const struct mapping *map);
+void dma_buf_take_out(struct iommufd_hw_pagetable *pt,
+		      const struct mapping *map);
+#else
+static inline struct pinned_mem *
+pinned_mem_from_dma_buf(int fd, unsigned long offset, unsigned long length,
+			bool writable)
+{
+	return ERR_PTR(-ENOTTY);
+}
+
+static inline void pinned_mem_put_dma_buf(struct pinned_mem *mem)
+{
+}
+
+static inline int dma_buf_enter(struct iommufd_hw_pagetable *pt,
+				const struct mapping *map)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void dma_buf_take_out(struct iommufd_hw_pagetable *pt,
+				    const struct mapping *map)
+{
+}
+#endif
 
 /* ------------------------------------------------------------------------- */
 /* Mappings (map.c) */
@@ -272,7 +353,7 @@ void mapping_rebase(struct mapping *map, struct pinned_mem *mem,
 	     (map) && (map)->first <= (to); (map) = mapping_next(map))
 
 /* ------------------------------------------------------------------------- */
-/* Dirty tracking (dirty.c, iova_bitmap.c) */
+/* Dirty tracking (dirty.c, dirty_table.c, iova_bitmap.c) */
 
 struct ioasid;
 
@@ -305,7 +386,43 @@ struct dirty_report {
 	unsigned long *chunk;
 };
 
-struct dirty_bits *dirty_bits_alloc(unsigned long length);
+/* Smallest page that a bit can be asked for; a limit of what a call needs */
+#define DIRTY_LEAST_PAGE_SIZE 512
+
+/**
+ * struct dirty_window - What a range of bits stands for
+ * @bits: The bits
+ * @first: Address that the first one stands for
+ * @length: Length of what all stand for, in bytes
+ * @shift: Each stands for 1 << @shift bytes
+ */
+struct dirty_window {
+	struct dirty_bits *bits;
+	unsigned long first;
+	unsigned long length;
+	unsigned int shift;
+};
+
+/*
+ * Memory of a device is not tracked: its exporter may take it out of a table
+ * at any time, and nobody may look at its entries meanwhile.
+ */
+static inline bool may_be_dirty(const struct mapping *map)
+{
+	return map->mem->source != PINNED_MEM_DMA_BUF;
+}
+
+static inline struct dirty_window dirty_window_of(const struct mapping *map)
+{
+	return (struct dirty_window){
+		.bits = map->dirty,
+		.first = map->first,
+		.length = mapping_length(map),
+		.shift = PAGE_SHIFT,
+	};
+}
+
+struct dirty_bits *dirty_bits_alloc(unsigned long length, unsigned int shift);
 void dirty_bits_free(struct dirty_bits *bits);
 int dirty_split(const struct mapping *head, struct mapping *tail);
 void dirty_mark(struct mapping *map, unsigned long first, unsigned long last);
@@ -321,8 +438,13 @@ int dirty_report_begin(struct dirty_report *report);
 int dirty_report_gone(const struct dirty_report *report,
 		      const struct list_head *gone);
 void dirty_report_end(struct dirty_report *report);
-int ioasid_fill_bits(struct dirty_bits *bits, unsigned long first,
-		     unsigned long length, iova_bitmap_fn_t fn, void *opaque);
+void dirty_extent_bounds(const struct mapping *map, unsigned long addr,
+			 unsigned long *first, unsigned long *last);
+int dirty_track_table(struct iommufd_hw_pagetable *pt, bool on);
+int dirty_read_table(struct iommufd_hw_pagetable *pt,
+		     const struct dirty_report *report, bool clear);
+int ioasid_fill_bits(const struct dirty_window *window, iova_bitmap_fn_t fn,
+		     void *opaque);
 
 /* ------------------------------------------------------------------------- */
 /* Contexts and objects (main.c, object.c) */
@@ -339,9 +461,13 @@ int ioasid_fill_bits(struct dirty_bits *bits, unsigned long first,
  * @sw_msi_lock: Protects @sw_msi_list, @num_sw_msi and the bitmaps
  * @sw_msi_list: MSI doorbell pages that have an IOVA
  * @num_sw_msi: How many those are
- * @compat_lock: Protects @compat_ioas and @no_iommu
- * @compat_ioas: The address space of devices that come through a VFIO group
+ * @compat_lock: Protects @compat_ioas, @compat_made and @no_iommu
+ * @compat_ioas: The address space of devices that come through a VFIO group, or
+ *               NULL
+ * @compat_made: It was made for them, and the context uses it
+ * @account_mm: What iommufd's calls pin counts against the process, not the user
  * @no_iommu: VFIO has put a no-IOMMU device into the context
+ * @mmaps: Ranges of device memory that drivers of vIOMMUs offer for mmap()
  */
 struct iommufd_ctx {
 	struct file *file;
@@ -359,7 +485,12 @@ struct iommufd_ctx {
 
 	struct mutex compat_lock;
 	struct ioasid *compat_ioas;
+	bool compat_made;
 	bool no_iommu;
+
+	bool account_mm;
+
+	struct maple_tree mmaps;
 };
 
 int ioasid_object_init(struct iommufd_ctx *ictx, struct iommufd_object *obj,
@@ -373,21 +504,31 @@ bool ioasid_object_tryget(struct iommufd_object *obj);
 void ioasid_object_put(struct iommufd_ctx *ictx, struct iommufd_object *obj);
 int ioasid_object_retire(struct iommufd_ctx *ictx, struct iommufd_object *obj);
 void ioasid_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *obj);
+bool ioasid_object_bury(struct iommufd_ctx *ictx, struct iommufd_object *obj);
+void ioasid_object_destroy(struct iommufd_object *obj);
+bool ioasid_object_user_owned(enum iommufd_object_type type);
 
 /**
  * struct ioasid_ucmd - An ioctl under way
  * @ictx: The context
+ * @ubuffer: The user's structure
+ * @user_size: Its size
  * @cmd: The kernel's copy of the structure, as long as the kernel's version
  * @new_obj: An object that the call has made. It is published when the results
  *           have been copied to the user, and destroyed if that fails.
  */
 struct ioasid_ucmd {
 	struct iommufd_ctx *ictx;
+	void __user *ubuffer;
+	u32 user_size;
 	void *cmd;
 	struct iommufd_object *new_obj;
 };
 
 #define IOASID_ALWAYS_OUTPUT U32_MAX
+
+/* Room for the structure of any ioctl */
+#define IOASID_CMD_MAX 96
 
 /**
  * struct ioasid_ioctl - What the dispatcher knows about an ioctl
@@ -406,7 +547,20 @@ struct ioasid_ioctl {
 	int (*execute)(struct ioasid_ucmd *ucmd);
 };
 
+/* Copies the first @size bytes of the kernel's structure back to the user. */
+static inline int ioasid_respond(const struct ioasid_ucmd *ucmd, size_t size)
+{
+	return copy_to_user(ucmd->ubuffer, ucmd->cmd,
+			    min_t(size_t, ucmd->user_size, size)) ?
+		       -EFAULT : 0;
+}
+
 const struct ioasid_ioctl *ioasid_native_ioctl(unsigned int cmd);
+const struct ioasid_ioctl *ioasid_iommufd_ioctl(unsigned int cmd);
+int ioasid_type1_ioctl(struct iommufd_ctx *ictx, unsigned int cmd,
+		       unsigned long arg);
+int ioasid_set_compat(struct iommufd_ctx *ictx, struct ioasid *ioas);
+void ioasid_leave_compat(struct ioasid *ioas);
 
 /* ------------------------------------------------------------------------- */
 /* I/O address spaces (ioas.c) */
@@ -420,6 +574,7 @@ const struct ioasid_ioctl *ioasid_native_ioctl(unsigned int cmd);
  * @snoop: enum iommu_snoop_policy
  * @addr_width: As asked for at allocation, in bits, 0 if not
  * @dirty: May be tracked: mappings have bits, tables are of that kind
+ * @auto_pasid: Tables that are made for attachments can be used with PASIDs
  * @last: Last address that @addr_width allows
  * @unmap_lock: Held by the one UNMAP that may be waiting for accesses
  * @lock: Protects everything below
@@ -428,17 +583,25 @@ const struct ioasid_ioctl *ioasid_native_ioctl(unsigned int cmd);
  * @mapped_bytes: Sum of their lengths
  * @pinned_bytes: Sum of the lengths of those that hold a pin
  * @next_first: Where the search for a free range starts
- * @alignment: What addresses and lengths must be multiples of
- * @num_pinners: Attachments of devices, done or about to be: as long as there is
- *               one, every live mapping is pinned
+ * @alignment: What addresses and lengths must be multiples of. The native
+ *             interface wants pages besides.
+ * @num_pinners: Attachments of devices, done or about to be, and page tables that
+ *               the user has asked for: as long as there is one, every live
+ *               mapping is pinned
+ * @num_user_tables: How many of these are page tables
  * @tables: struct iommufd_hw_pagetable
  * @num_tables: How many
+ * @single_pages: Page tables hold nothing larger than PAGE_SIZE, so that mappings
+ *                can be cut
  * @reserved: struct reserved_range
  * @num_reserved: How many
+ * @allowed: What devices may not take away from @permitted, and where addresses
+ *           are chosen; NULL if the user has not said
  * @permitted: What may be mapped: @last and all tables reach it, and it is not
  *             reserved
  * @accesses: struct iommufd_access
  * @num_accesses: How many
+ * @num_page_users: How many of these want mappings that are aligned to pages
  * @num_access_ends: Counts pins of accesses that have ended
  * @access_wait: Where an UNMAP waits for that
  * @tracking: What is written is noted
@@ -454,6 +617,7 @@ struct ioasid {
 	enum iommu_snoop_policy snoop;
 	unsigned int addr_width;
 	bool dirty;
+	bool auto_pasid;
 	unsigned long last;
 
 	struct mutex unmap_lock;
@@ -465,13 +629,17 @@ struct ioasid {
 	unsigned long next_first;
 	unsigned long alignment;
 	unsigned int num_pinners;
+	unsigned int num_user_tables;
 	struct list_head tables;
 	unsigned int num_tables;
+	bool single_pages;
 	struct list_head reserved;
 	unsigned int num_reserved;
 	struct iova_ranges *permitted;
+	struct iova_ranges *allowed;
 	struct list_head accesses;
 	unsigned int num_accesses;
+	unsigned int num_page_users;
 	unsigned int num_access_ends;
 	wait_queue_head_t access_wait;
 	bool tracking;
@@ -484,22 +652,42 @@ static inline struct ioasid *to_ioasid(struct iommufd_object *obj)
 }
 
 /**
+ * struct ioasid_slice - A piece of memory that is to be mapped
+ * @mem: The memory
+ * @offset: Where the slice starts in @mem, in bytes
+ * @length: In bytes, not 0
+ * @map: The mapping that is being made of it
+ * @unpin: That has a pin which is not needed any more
+ */
+struct ioasid_slice {
+	struct pinned_mem *mem;
+	unsigned long offset;
+	unsigned long length;
+	struct mapping *map;
+	bool unpin;
+};
+
+/**
  * struct ioasid_map - What MAP needs to know
  * @first: First address; an output if @alloc
- * @length: In bytes, not 0
- * @offset: Offset of the slice in @mem, in bytes
+ * @length: Length of all slices together
+ * @slice: What is mapped there, one behind the other
+ * @num_slices: How many
  * @phase: What the source's address or offset is, for a chosen @first that
  *         allows large pages
- * @mem: The memory
+ * @align: For a chosen @first: preferred alignment, a power of two
+ * @least_align: For a chosen @first: what will do
  * @prot: IOMMU_READ, IOMMU_WRITE
  * @alloc: Choose @first
  */
 struct ioasid_map {
 	unsigned long first;
 	unsigned long length;
-	unsigned long offset;
+	struct ioasid_slice *slice;
+	unsigned int num_slices;
 	unsigned long phase;
-	struct pinned_mem *mem;
+	unsigned long align;
+	unsigned long least_align;
 	int prot;
 	bool alloc;
 };
@@ -515,6 +703,14 @@ void ioasid_destroy(struct ioasid *ioas);
 int ioasid_map(struct ioasid *ioas, struct ioasid_map *args);
 int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
 		 struct dirty_report *report, u64 *unmapped);
+int ioasid_get_slices(struct ioasid *ioas, unsigned long first,
+		      unsigned long length, struct ioasid_map *args);
+void ioasid_put_slices(struct ioasid_map *args);
+int ioasid_cut(struct ioasid *ioas, unsigned long last);
+int ioasid_set_single_pages(struct ioasid *ioas, bool on);
+int ioasid_set_allowed(struct ioasid *ioas, struct iova_ranges *allowed);
+int ioasid_check_alignment(struct ioasid *ioas, unsigned long alignment);
+void ioasid_update_alignment(struct ioasid *ioas);
 void ioasid_revoke_access(struct ioasid *ioas, struct iommufd_access *access);
 int ioasid_pinners_get(struct ioasid *ioas, unsigned int num);
 void ioasid_pinners_put(struct ioasid *ioas, unsigned int num);
@@ -546,60 +742,122 @@ static inline void ioasid_put(struct ioasid *ioas)
 
 #define IOASID_MAX_SW_MSI 64
 
+/* Largest entry of a page table that tells what is written, in bytes */
+#define PGTABLE_LARGEST_DIRTY BIT(30)
+
 struct ioasid_sw_msi_bitmap {
 	DECLARE_BITMAP(bits, IOASID_MAX_SW_MSI);
 };
 
 /**
  * struct iommufd_hw_pagetable - A page table below an address space
+ * @obj: Its identifier. users counts, above 1, slots that use it and objects that
+ *       are built on it; under the lock of the address space
+ * @rcu: Frees it
+ * @ictx: The context
  * @entry: In ioasid.tables
- * @ioas: The address space
+ * @ioas: The address space. That of @parent if it is nested
  * @domain: The IOMMU driver's view of it
+ * @parent: The page table that translates its output again, if it is nested: the
+ *          user fills it, and it holds no mappings
+ * @viommu: What it was made by, or NULL. @viommu or else @parent is used by it
+ * @fault: Who is told of page faults, or NULL; used by it
  * @iommu_dev: The IOMMU instance that it was made for; others may share it
  * @ops: Key: the driver
  * @pasid: Key: made to be usable with PASIDs, if the driver can
  * @coherent: Key: DMA is made to snoop
+ * @automatic: It was made for an attachment, and goes with the last one. Others
+ *             the user has asked for, and ends
+ * @nest_parent: Nested tables may be built on it
+ * @dirty: Its driver can tell what is written
  * @filled: It holds all mappings
- * @num_users: Slots that use it
+ * @lost_first: What was written from here
+ * @lost_last: to here is not known any more, if that is not less: all of it may be
+ * @num_losses: Counts when that became more
  * @gather: Pending invalidations
  * @sw_msi: MSI pages that are mapped, by sw_msi_page.id; under sw_msi_lock.
  *          They stay as long as the table.
  * @sw_msi_start: Where the window with them starts, if there are any
  *
- * Protected by the lock of the address space.
+ * Protected by the lock of the address space. What says whom it belongs to and
+ * what kind it is does not change.
  */
 struct iommufd_hw_pagetable {
+	struct iommufd_object obj;
+	struct rcu_head rcu;
+	struct iommufd_ctx *ictx;
 	struct list_head entry;
 	struct ioasid *ioas;
 	struct iommu_domain *domain;
+	struct iommufd_hw_pagetable *parent;
+	struct iommufd_viommu *viommu;
+	struct ioasid_fault *fault;
 	struct iommu_device *iommu_dev;
 	const struct iommu_ops *ops;
 	bool pasid;
 	bool coherent;
+	bool automatic;
+	bool nest_parent;
+	bool dirty;
 	bool filled;
-	unsigned int num_users;
+	unsigned long lost_first;
+	unsigned long lost_last;
+	unsigned int num_losses;
 	struct iommu_iotlb_gather gather;
 	struct ioasid_sw_msi_bitmap sw_msi;
 	phys_addr_t sw_msi_start;
 };
 
+static inline struct iommufd_hw_pagetable *to_hwpt(struct iommufd_object *obj)
+{
+	return container_of(obj, struct iommufd_hw_pagetable, obj);
+}
+
+/* hwpt.c */
+
+struct iommufd_hw_pagetable *ioasid_get_hwpt(struct iommufd_ctx *ictx, u32 id);
+void ioasid_hwpt_destroy(struct iommufd_hw_pagetable *pt);
+int ioasid_hwpt_alloc(struct ioasid_ucmd *ucmd);
+int ioasid_hwpt_invalidate(struct ioasid_ucmd *ucmd);
+int ioasid_hwpt_set_dirty(struct ioasid_ucmd *ucmd);
+int ioasid_hwpt_get_dirty(struct ioasid_ucmd *ucmd);
+int ioasid_get_hw_info(struct ioasid_ucmd *ucmd);
+
 struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev,
-					  bool dirty);
+					  bool pasid, bool dirty);
+struct iommufd_hw_pagetable *pgtable_new(struct iommufd_device *idev,
+					 struct iommu_domain *domain,
+					 enum iommufd_object_type type);
+void pgtable_free(struct iommufd_hw_pagetable *pt);
+int pgtable_add(struct iommufd_hw_pagetable *pt, struct ioasid *ioas,
+		struct iommufd_device *idev);
+void pgtable_remove(struct iommufd_hw_pagetable *pt);
 struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
 					    struct iommufd_device *idev);
+void pgtable_abort(struct iommufd_hw_pagetable *pt);
+void pgtable_get(struct iommufd_hw_pagetable *pt);
+bool pgtable_put(struct iommufd_hw_pagetable *pt);
+void pgtable_dispose(struct iommufd_hw_pagetable *pt);
 int pgtable_fill(struct iommufd_hw_pagetable *pt);
-void pgtable_put(struct iommufd_hw_pagetable *pt);
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map);
 void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map);
 void pgtable_sync(struct iommufd_hw_pagetable *pt);
+int ioasid_map_nosync(struct iommu_domain *domain, unsigned long iova,
+		      phys_addr_t phys, size_t size, int prot);
+int ioasid_sync_map(struct iommu_domain *domain, unsigned long iova,
+		    size_t size);
 bool pgtable_track(struct iommufd_hw_pagetable *pt, bool on);
-bool pgtable_read_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map,
-			unsigned long first, unsigned long last, bool clear);
+int pgtable_clear_dirty(struct iommufd_hw_pagetable *pt);
+int pgtable_read_dirty(struct iommufd_hw_pagetable *pt,
+		       const struct dirty_window *window, unsigned long first,
+		       unsigned long last, bool clear);
 void pgtable_keep_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map);
 int pgtable_check_device(const struct ioasid *ioas,
 			 const struct iommufd_device *idev);
 bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
 		  const struct iommufd_device *idev);
+bool pgtable_suits(const struct iommufd_hw_pagetable *pt,
+		   const struct iommufd_device *idev);
 
 /* ------------------------------------------------------------------------- */
 /* Devices and groups (device.c, attach.c) */
@@ -613,6 +871,8 @@ bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
  * @group: Its group; a reference is held
  * @can_enforce: Its IOMMU can make all its DMA snoop
  * @cookie: What the user calls it
+ * @vdev: The vDEVICE that stands for it in a vIOMMU, or NULL; under group->lock
+ * @leaving: It is being unbound: no vDEVICE any more; under group->lock
  */
 struct iommufd_device {
 	struct iommufd_object obj;
@@ -622,6 +882,8 @@ struct iommufd_device {
 	struct ioasid_group *group;
 	bool can_enforce;
 	u64 cookie;
+	struct iommufd_vdevice *vdev;
+	bool leaving;
 };
 
 /**
@@ -666,10 +928,14 @@ struct ioasid_group {
 	struct ioasid_sw_msi_bitmap sw_msi;
 };
 
-/* What the IOMMU core keeps for an attachment; it leads back to the group. */
+/*
+ * What the IOMMU core keeps for an attachment; it leads back to the group. @dev_id
+ * is a device of the slot, for who is told of faults.
+ */
 struct ioasid_attach_handle {
 	struct iommu_attach_handle handle;
 	struct ioasid_group *group;
+	u32 dev_id;
 };
 
 static inline struct iommufd_device *to_idev(struct iommufd_object *obj)
@@ -722,6 +988,9 @@ int ioasid_sw_msi_install(struct iommufd_hw_pagetable *pt,
  *              while the user is called to let go at the end of an attachment,
  *              and does not change while there are pins.
  * @num_pins: Ranges that the user has pinned; under the lock of @ioas_unpin
+ * @locks: It is internal: what it has pinned cannot be unmapped
+ * @first: First address of the only range that it pins then
+ * @last: Last address of that
  */
 struct iommufd_access {
 	struct iommufd_object obj;
@@ -734,15 +1003,93 @@ struct iommufd_access {
 	struct ioasid *ioas;
 	struct ioasid *ioas_unpin;
 	unsigned int num_pins;
+	bool locks;
+	unsigned long first;
+	unsigned long last;
 };
 
 void ioasid_access_unmap(struct iommufd_access *access, unsigned long first,
 			 unsigned long last);
 void ioasid_access_notify(struct ioasid *ioas, unsigned long first,
 			  unsigned long last);
+bool ioasid_access_locked(const struct ioasid *ioas, unsigned long first,
+			  unsigned long last);
+
+struct iommufd_access *ioasid_access_create_internal(struct ioasid *ioas);
+void ioasid_access_destroy_internal(struct iommufd_access *access);
+
+/* ------------------------------------------------------------------------- */
+/* Faults and events (eventq.c) */
+
+int ioasid_fault_queue_alloc(struct ioasid_ucmd *ucmd);
+int ioasid_fault_handler(struct iopf_group *group);
+void ioasid_fault_flush(struct iommufd_hw_pagetable *pt,
+			const struct ioasid_attach_handle *handle,
+			const struct device *dev);
+struct ioasid_fault *ioasid_fault_get(struct iommufd_ctx *ictx, u32 id);
+struct iommufd_object *ioasid_fault_object(struct ioasid_fault *fault);
+void ioasid_fault_destroy(struct iommufd_object *obj);
+int ioasid_veventq_alloc(struct ioasid_ucmd *ucmd);
+void ioasid_veventq_destroy(struct iommufd_object *obj);
+void ioasid_eventqs_orphan(struct iommufd_ctx *ictx);
+
+/* ------------------------------------------------------------------------- */
+/* vIOMMUs (viommu.c) */
+
+int ioasid_viommu_alloc(struct ioasid_ucmd *ucmd);
+void ioasid_viommu_destroy(struct iommufd_object *obj);
+int ioasid_vdevice_alloc(struct ioasid_ucmd *ucmd);
+void ioasid_vdevice_destroy(struct iommufd_object *obj);
+int ioasid_hw_queue_alloc(struct ioasid_ucmd *ucmd);
+void ioasid_hw_queue_destroy(struct iommufd_object *obj);
+void ioasid_device_leave_viommu(struct iommufd_device *idev);
+int ioasid_mmap(struct iommufd_ctx *ictx, struct vm_area_struct *vma);
+
+/* The table that a vIOMMU's nested tables are built on. For drivers it has a
+ * name only.
+ */
+static inline struct iommufd_hw_pagetable *
+viommu_table(const struct iommufd_viommu *viommu)
+{
+	return (struct iommufd_hw_pagetable *)viommu->hwpt;
+}
+
+/* ------------------------------------------------------------------------- */
+/* The kernel's selftests (test/mock*.c) */
+
+#ifdef CONFIG_IOMMUFD_TEST
+int ioasid_mock_ioctl(struct ioasid_ucmd *ucmd);
+void ioasid_mock_destroy(struct iommufd_object *obj);
+bool ioasid_mock_device(struct device *dev);
+int ioasid_mock_dma_buf_map(struct dma_buf_attachment *attachment,
+			    struct phys_vec *phys);
+size_t ioasid_mock_memory_limit(void);
+int ioasid_mock_init(void);
+void ioasid_mock_exit(void);
+#else
+static inline bool ioasid_mock_device(struct device *dev)
+{
+	return false;
+}
+
+static inline int ioasid_mock_init(void)
+{
+	return 0;
+}
+
+static inline void ioasid_mock_exit(void)
+{
+}
+#endif
+
+/* For them: an address range that no device reserves but a test does */
+int ioasid_reserve_for_test(struct ioasid *ioas, unsigned long first,
+			    unsigned long last);
 
 /* ------------------------------------------------------------------------- */
 /* Module parameters (main.c), show (fdinfo.c) */
+
+struct device *ioasid_device(void);
 
 extern unsigned int ioasid_dma_entry_limit;
 extern unsigned int ioasid_max_objects;

@@ -15,29 +15,27 @@
 
 /**
  * ioasid_fill_bits - Let an IOMMU driver set bits in kernel memory
- * @bits: The bits, one for each page from @first on
- * @first: Address that the first bit stands for
- * @length: Length of what all bits stand for, in bytes
+ * @window: The bits, and what they stand for
  * @fn: Calls the driver, with an iova_bitmap for exactly this range
  * @opaque: For @fn
  *
  * Return: What @fn returns.
  */
-int ioasid_fill_bits(struct dirty_bits *bits, unsigned long first,
-		     unsigned long length, iova_bitmap_fn_t fn, void *opaque)
+int ioasid_fill_bits(const struct dirty_window *window, iova_bitmap_fn_t fn,
+		     void *opaque)
 {
 	/* With no index left it drops what is outside of the range. */
 	struct iova_bitmap bitmap = {
 		.mapped = {
-			.iova = first,
-			.length = length,
-			.pgshift = PAGE_SHIFT,
-			.pgoff = offset_in_page(bits->bits),
-			.npages = bits->num_pages,
-			.pages = bits->pages,
+			.iova = window->first,
+			.length = window->length,
+			.pgshift = window->shift,
+			.pgoff = offset_in_page(window->bits->bits),
+			.npages = window->bits->num_pages,
+			.pages = window->bits->pages,
 		},
 	};
 
-	return fn(&bitmap, first, length, opaque);
+	return fn(&bitmap, window->first, window->length, opaque);
 }
 EXPORT_SYMBOL_NS_GPL(ioasid_fill_bits, "IOMMUFD_INTERNAL");

@@ -37,13 +37,33 @@ static int ioasid_fops_open(struct inode *inode, struct file *file)
 	mutex_init(&ictx->sw_msi_lock);
 	INIT_LIST_HEAD(&ictx->sw_msi_list);
 	mutex_init(&ictx->compat_lock);
+	mt_init_flags(&ictx->mmaps, MT_FLAGS_ALLOC_RANGE);
 	file->private_data = ictx;
 	return 0;
 }
 
+/* Objects that nothing is built on any more. Return: whether there were some. */
+static bool destroy_leaves(struct iommufd_ctx *ictx)
+{
+	struct iommufd_object *obj;
+	bool progress = false;
+	unsigned long id;
+
+	xa_for_each(&ictx->objects, id, obj) {
+		if (!ioasid_object_user_owned(obj->type) ||
+		    refcount_read(&obj->users) != 1)
+			continue;
+		ioasid_object_remove(ictx, obj);
+		ioasid_object_destroy(obj);
+		progress = true;
+		cond_resched();
+	}
+	return progress;
+}
+
 /*
- * Devices and accesses hold references to the file, so only address spaces are
- * left, and nothing is attached to them.
+ * Devices and accesses hold references to the file, so only what the user has made
+ * is left.
  */
 static int ioasid_fops_release(struct inode *inode, struct file *file)
 {
@@ -52,16 +72,16 @@ static int ioasid_fops_release(struct inode *inode, struct file *file)
 	struct iommufd_object *obj;
 	unsigned long id;
 
-	if (ictx->compat_ioas)
-		refcount_dec(&ictx->compat_ioas->obj.users);
-	xa_for_each(&ictx->objects, id, obj) {
-		if (WARN_ON(obj->type != IOMMUFD_OBJ_IOAS))
-			continue;
-		ioasid_object_remove(ictx, obj);
-		ioasid_destroy(to_ioasid(obj));
-	}
+	ioasid_eventqs_orphan(ictx);
+	ioasid_set_compat(ictx, NULL);
+	while (destroy_leaves(ictx))
+		;
+	xa_for_each(&ictx->objects, id, obj)
+		WARN_ON(1);
 	list_for_each_entry_safe(page, next, &ictx->sw_msi_list, entry)
 		kfree(page);
+	WARN_ON(!mtree_empty(&ictx->mmaps));
+	mtree_destroy(&ictx->mmaps);
 	WARN_ON(!xa_empty(&ictx->groups));
 	xa_destroy(&ictx->groups);
 	xa_destroy(&ictx->objects);
@@ -81,41 +101,37 @@ static void finish_new_object(struct ioasid_ucmd *ucmd, int rc)
 		return;
 	}
 	ioasid_object_abort(ucmd->ictx, ucmd->new_obj);
-	ioasid_destroy(to_ioasid(ucmd->new_obj));
+	ioasid_object_destroy(ucmd->new_obj);
+}
+
+static const struct ioasid_ioctl *find_ioctl(unsigned int cmd)
+{
+	return ioasid_native_ioctl(cmd) ?: ioasid_iommufd_ioctl(cmd);
 }
 
 static long ioasid_fops_ioctl(struct file *file, unsigned int cmd,
 			      unsigned long arg)
 {
-	const struct ioasid_ioctl *op = ioasid_native_ioctl(cmd);
-	struct ioasid_ucmd ucmd = { .ictx = file->private_data };
+	const struct ioasid_ioctl *op = find_ioctl(cmd);
 	void __user *uptr = (void __user *)arg;
-	/* Every structure starts with size and flags. */
+	struct ioasid_ucmd ucmd = {
+		.ictx = file->private_data,
+		.ubuffer = uptr,
+	};
+	/* Every structure starts with its size, the native ones with flags, too. */
 	union {
 		struct {
 			u32 size;
 			u32 flags;
 		};
-		struct iommu_check_extension check_extension;
-		struct iommu_device_info device_info;
-		struct iommu_device_cookie device_cookie;
-		struct iommu_ioasid_alloc ioasid_alloc;
-		struct iommu_ioasid_free ioasid_free;
-		struct iommu_ioasid_info ioasid_info;
-		struct iommu_map_dma map_dma;
-		struct iommu_unmap_dma unmap_dma;
-		struct iommu_dirty_start dirty_start;
-		struct iommu_dirty_stop dirty_stop;
-		struct iommu_dirty_get dirty_get;
+		u64 room[IOASID_CMD_MAX / sizeof(u64)];
 	} buf;
 	bool output;
 	u32 usize;
 	int rc;
 
 	if (!op)
-		return -ENOTTY;
-	if (WARN_ON_ONCE(op->size > sizeof(buf)))
-		return -ENOTTY;
+		return ioasid_type1_ioctl(ucmd.ictx, cmd, arg);
 	if (get_user(usize, (u32 __user *)uptr))
 		return -EFAULT;
 	if (usize < op->min_size)
@@ -134,6 +150,7 @@ static long ioasid_fops_ioctl(struct file *file, unsigned int cmd,
 	if (output && copy_to_user(uptr, &buf, min(usize, op->size)))
 		return -EFAULT;
 
+	ucmd.user_size = usize;
 	ucmd.cmd = &buf;
 	rc = op->execute(&ucmd);
 	if (!rc && output && copy_to_user(uptr, &buf, min(usize, op->size)))
@@ -147,12 +164,18 @@ static void ioasid_fops_show_fdinfo(struct seq_file *seq, struct file *file)
 	ioasid_show_fdinfo(seq, file->private_data);
 }
 
+static int ioasid_fops_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	return ioasid_mmap(file->private_data, vma);
+}
+
 static const struct file_operations ioasid_fops = {
 	.owner = THIS_MODULE,
 	.open = ioasid_fops_open,
 	.release = ioasid_fops_release,
 	.unlocked_ioctl = ioasid_fops_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = ioasid_fops_mmap,
 	.show_fdinfo = ioasid_fops_show_fdinfo,
 };
 
@@ -225,14 +248,33 @@ static struct miscdevice ioasid_misc = {
 	.mode = 0660,
 };
 
+/**
+ * ioasid_device - The device that stands for the subsystem
+ *
+ * Return: A device without a driver or an IOMMU.
+ */
+struct device *ioasid_device(void)
+{
+	return ioasid_misc.this_device;
+}
+
 static int __init ioasid_init(void)
 {
-	return misc_register(&ioasid_misc);
+	int rc;
+
+	rc = ioasid_mock_init();
+	if (rc)
+		return rc;
+	rc = misc_register(&ioasid_misc);
+	if (rc)
+		ioasid_mock_exit();
+	return rc;
 }
 
 static void __exit ioasid_exit(void)
 {
 	misc_deregister(&ioasid_misc);
+	ioasid_mock_exit();
 }
 
 module_init(ioasid_init);
@@ -240,5 +282,6 @@ module_exit(ioasid_exit);
 
 MODULE_IMPORT_NS("IOMMUFD_INTERNAL");
 MODULE_IMPORT_NS("IOMMUFD");
+MODULE_IMPORT_NS("DMA_BUF");
 MODULE_DESCRIPTION("I/O address space graphs for user space: /dev/iommu");
 MODULE_LICENSE("GPL");

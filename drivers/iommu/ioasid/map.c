@@ -109,8 +109,10 @@ static bool find_room_in(struct rb_root *root, unsigned long first,
 		if (check_add_overflow(cur, length - 1, &cur_last) ||
 		    cur_last > last)
 			return false;
-		while (map && map->last < cur)
+		while (map && map->last < cur) {
 			map = mapping_next(map);
+			cond_resched();
+		}
 		if (!map || map->first > cur_last) {
 			*res = cur;
 			return true;
@@ -118,6 +120,7 @@ static bool find_room_in(struct rb_root *root, unsigned long first,
 		if (map->last == ULONG_MAX)
 			return false;
 		cur = map->last + 1;
+		cond_resched();
 	}
 	return false;
 }

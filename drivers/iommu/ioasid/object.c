@@ -200,6 +200,28 @@ out_put:
 }
 
 /**
+ * ioasid_object_bury - End an object whose user may end it, too
+ * @ictx: The context
+ * @obj: The object, published, nothing built on it. Something else keeps its
+ *       memory until this returns.
+ *
+ * Waits for the short holds. The identifier stays taken as long as the context,
+ * and finds nothing.
+ *
+ * Return: Whether this is what has ended the object: then nobody can reach it, and
+ * the caller frees it after a grace period.
+ */
+bool ioasid_object_bury(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+{
+	if (!ioasid_object_hide(ictx, obj))
+		return false;
+	ioasid_object_put(ictx, obj);
+	wait_event(ictx->object_wait, !refcount_read(&obj->wait_cnt));
+	WARN_ON(refcount_read(&obj->users) != 1);
+	return true;
+}
+
+/**
  * ioasid_object_remove - End an object at the kernel's request
  * @ictx: The context
  * @obj: The object, published, nothing built on it, and not ended by others
@@ -209,9 +231,79 @@ out_put:
  */
 void ioasid_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 {
-	WARN_ON(!ioasid_object_hide(ictx, obj));
-	ioasid_object_put(ictx, obj);
-	wait_event(ictx->object_wait, !refcount_read(&obj->wait_cnt));
-	WARN_ON(refcount_read(&obj->users) != 1);
+	WARN_ON(!ioasid_object_bury(ictx, obj));
 	ioasid_object_abort(ictx, obj);
+}
+
+/**
+ * ioasid_object_destroy - Free an object
+ * @obj: The object. Nobody can reach it any more, and its identifier is free
+ *       again, or was never published.
+ *
+ * Undoes what the object is built on.
+ *
+ * Context: No lock is held; may sleep. @obj->type is one that users make.
+ */
+void ioasid_object_destroy(struct iommufd_object *obj)
+{
+	switch (obj->type) {
+	case IOMMUFD_OBJ_IOAS:
+		ioasid_destroy(to_ioasid(obj));
+		break;
+	case IOMMUFD_OBJ_HWPT_PAGING:
+	case IOMMUFD_OBJ_HWPT_NESTED:
+		ioasid_hwpt_destroy(to_hwpt(obj));
+		break;
+	case IOMMUFD_OBJ_FAULT:
+		ioasid_fault_destroy(obj);
+		break;
+	case IOMMUFD_OBJ_VIOMMU:
+		ioasid_viommu_destroy(obj);
+		break;
+	case IOMMUFD_OBJ_VDEVICE:
+		ioasid_vdevice_destroy(obj);
+		break;
+	case IOMMUFD_OBJ_VEVENTQ:
+		ioasid_veventq_destroy(obj);
+		break;
+	case IOMMUFD_OBJ_HW_QUEUE:
+		ioasid_hw_queue_destroy(obj);
+		break;
+#ifdef CONFIG_IOMMUFD_TEST
+	case IOMMUFD_OBJ_SELFTEST:
+		ioasid_mock_destroy(obj);
+		break;
+#endif
+	default:
+		WARN_ON_ONCE(1);
+	}
+}
+
+/**
+ * ioasid_object_user_owned - Whether the user ends objects of a type
+ * @type: The type
+ *
+ * Devices and accesses end with what has bound them.
+ *
+ * Return: Whether ioasid_object_destroy() knows the type.
+ */
+bool ioasid_object_user_owned(enum iommufd_object_type type)
+{
+	switch (type) {
+	case IOMMUFD_OBJ_IOAS:
+	case IOMMUFD_OBJ_HWPT_PAGING:
+	case IOMMUFD_OBJ_HWPT_NESTED:
+	case IOMMUFD_OBJ_FAULT:
+	case IOMMUFD_OBJ_VIOMMU:
+	case IOMMUFD_OBJ_VDEVICE:
+	case IOMMUFD_OBJ_VEVENTQ:
+	case IOMMUFD_OBJ_HW_QUEUE:
+		return true;
+#ifdef CONFIG_IOMMUFD_TEST
+	case IOMMUFD_OBJ_SELFTEST:
+		return true;
+#endif
+	default:
+		return false;
+	}
 }

@@ -8,10 +8,11 @@
  * touches, and iommu_map() only asks for exclusion by range.
  *
  * The IOMMU API takes page tables one range at a time: each extent of a mapping
- * is one iommu_map(), a mapping is one iommu_unmap_fast(). Neither spans two
- * mappings, because a driver may join what it is given at once into an entry
- * that it cannot cut again.
+ * is entered by one call, and the IOMMU made to see all of them by one more; a
+ * mapping is one iommu_unmap_fast(). None of these spans two mappings, because a
+ * driver may join what it is given at once into an entry that it cannot cut again.
  */
+#include <linux/generic_pt/iommu.h>
 #include <linux/iommu.h>
 #include <linux/log2.h>
 #include <linux/slab.h>
@@ -22,23 +23,23 @@
 /**
  * pgtable_alloc_domain - Allocate an IOMMU domain for a device
  * @idev: The device
+ * @pasid: It shall be usable with PASIDs, too
  * @dirty: It must be able to track what is written
  *
- * The domain can also be used with PASIDs if the device has PASIDs and its
- * IOMMU has such domains: a device's plain DMA and its PASIDs need the same
- * kind.
+ * A device's plain DMA and its PASIDs need the same kind. Not all IOMMUs that
+ * have PASIDs have domains of their own for them.
  *
  * Return: The domain, for iommu_domain_free(), or an error pointer.
  */
 struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev,
-					  bool dirty)
+					  bool pasid, bool dirty)
 {
 	u32 flags = dirty ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0;
 	struct iommu_domain *domain;
 
 	if (ioasid_should_fail())
 		return ERR_PTR(-EOPNOTSUPP);
-	if (idev->dev->iommu->max_pasids) {
+	if (pasid && idev->dev->iommu->max_pasids) {
 		domain = iommu_paging_domain_alloc_flags(idev->dev,
 							 flags |
 							 IOMMU_HWPT_ALLOC_PASID);
@@ -56,21 +57,40 @@ static bool wants_coherent(const struct ioasid *ioas,
 }
 
 /**
- * pgtable_fits - Whether a page table is of the kind that a device needs
+ * pgtable_fits - Whether a page table is one that would be made for a device
  * @pt: The page table
  * @idev: The device
  *
- * Whether it can track is no question: all tables of an address space do, or
- * none does.
+ * Whether it can track is no question: all tables that are made for attachments
+ * to an address space do, or none does.
  *
  * Return: Whether it is. The driver may still refuse to attach it.
  */
 bool pgtable_fits(const struct iommufd_hw_pagetable *pt,
 		  const struct iommufd_device *idev)
 {
-	return pt->ops == dev_iommu_ops(idev->dev) &&
-	       pt->pasid == !!idev->dev->iommu->max_pasids &&
+	return pt->automatic && pgtable_suits(pt, idev) &&
+	       pt->pasid == (pt->ioas->auto_pasid &&
+			     idev->dev->iommu->max_pasids) &&
 	       pt->coherent == wants_coherent(pt->ioas, idev);
+}
+
+/**
+ * pgtable_suits - Whether a device may be given a page table that the user names
+ * @pt: The page table
+ * @idev: The device
+ *
+ * VFIO promises KVM that DMA of a device that can be made to snoop does.
+ *
+ * Return: Whether it may. The driver may still refuse to attach it.
+ */
+bool pgtable_suits(const struct iommufd_hw_pagetable *pt,
+		   const struct iommufd_device *idev)
+{
+	const struct iommufd_hw_pagetable *paging = pt->parent ?: pt;
+
+	return pt->ops == dev_iommu_ops(idev->dev) &&
+	       (paging->coherent || !wants_coherent(pt->ioas, idev));
 }
 
 /**
@@ -104,11 +124,6 @@ static bool enforce_coherency(struct iommu_domain *domain)
 	       domain->ops->enforce_cache_coherency(domain);
 }
 
-static unsigned long domain_alignment(const struct iommu_domain *domain)
-{
-	return max(1UL << __ffs(domain->pgsize_bitmap), PAGE_SIZE);
-}
-
 /* Some drivers decide on the format of a page table when they attach it. */
 static bool format_is_known(const struct iommu_domain *domain)
 {
@@ -120,20 +135,25 @@ static int check_geometry(struct ioasid *ioas,
 			  const struct iommu_domain *domain)
 {
 	const struct iommu_domain_geometry *geometry = &domain->geometry;
-	unsigned long alignment = domain_alignment(domain);
+	unsigned long alignment = 1UL << __ffs(domain->pgsize_bitmap);
+	const struct iova_ranges *allowed = ioas->allowed;
 	struct mapping *map;
 
 	if (ioas->addr_width && geometry->aperture_end < ioas->last)
 		return -EINVAL;
+	if (allowed && allowed->num &&
+	    (allowed->range[0].first < geometry->aperture_start ||
+	     allowed->range[allowed->num - 1].last > geometry->aperture_end))
+		return -EADDRINUSE;
 
 	for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
 		cond_resched();
 		if (map->first < geometry->aperture_start ||
 		    map->last > geometry->aperture_end)
-			return -EINVAL;
+			return -EADDRINUSE;
 		if (!IS_ALIGNED(map->first | (map->last + 1) | map->offset,
 				alignment))
-			return -EINVAL;
+			return -EADDRINUSE;
 	}
 	return 0;
 }
@@ -142,16 +162,25 @@ static int check_geometry(struct ioasid *ioas,
  * Some formats have pages for which several entries of a table lie side by side.
  * The kernel's generic_pt reports such a page as dirty without the last of them
  * (record_dirty() in iommu_pt.h): use only pages that are one entry of some level
- * of the table, where a table is as large as the smallest page.
+ * of the table. The format's smallest page tells where the levels are; a table is
+ * as large as that, and at least 4 KiB.
+ *
+ * Nor is anything larger than what is looked at in one go.
  */
 static void use_single_entries(struct iommu_domain *domain)
 {
-	unsigned int smallest = __ffs(domain->pgsize_bitmap);
-	unsigned int per_level = smallest - ilog2(sizeof(u64));
-	unsigned long sizes = 0;
-	unsigned int shift;
+	struct pt_iommu *table = iommupt_from_domain(domain);
+	unsigned long sizes = BIT(__ffs(domain->pgsize_bitmap));
+	struct pt_iommu_info info;
+	unsigned int shift, per_level;
 
-	for (shift = smallest; shift < BITS_PER_LONG; shift += per_level)
+	domain->pgsize_bitmap &= 2 * PGTABLE_LARGEST_DIRTY - 1;
+	if (!table)
+		return;
+	table->ops->get_info(table, &info);
+	shift = __ffs64(info.pgsize_bitmap);
+	per_level = max(shift, ilog2(SZ_4K)) - ilog2(sizeof(u64));
+	for (; shift < BITS_PER_LONG; shift += per_level)
 		sizes |= BIT(shift);
 	domain->pgsize_bitmap &= sizes;
 }
@@ -171,7 +200,7 @@ int pgtable_fill(struct iommufd_hw_pagetable *pt)
 
 	lockdep_assert_held(&pt->ioas->lock);
 
-	if (pt->ioas->dirty)
+	if (pt->dirty)
 		use_single_entries(pt->domain);
 	rc = check_geometry(pt->ioas, pt->domain);
 	if (rc)
@@ -199,98 +228,109 @@ err_unmap:
 }
 
 /**
- * pgtable_create - Make a page table of the kind that a device needs
- * @ioas: The address space; every mapping that is not busy is pinned
- * @idev: The device; the snoop policy allows it
+ * pgtable_new - Make the record of a page table
+ * @idev: The device that it is for
+ * @domain: The IOMMU driver's; on success it is taken over
+ * @type: IOMMUFD_OBJ_HWPT_PAGING or IOMMUFD_OBJ_HWPT_NESTED
  *
- * The page table is on the address space's list, holds all its mappings, and
- * has one user: pgtable_put() ends it. The caller updates what is permitted.
- *
- * It holds nothing yet if the driver decides on its format when it attaches it;
- * then the caller attaches it first, for plain DMA, and calls pgtable_fill().
- * What the device does meanwhile faults.
- *
- * Context: ioas->lock is held.
- *
- * Return: The page table or an error pointer: -EINVAL: the device cannot hold
- * the address space's mappings, width, or alignment; -EIO: its driver cannot
- * start tracking; -ENOMEM; -EINTR.
+ * Return: The page table, not published, for pgtable_free(), or an error pointer:
+ * -ENOSPC: too many objects in the context; -ENOMEM.
  */
-struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
-					    struct iommufd_device *idev)
+struct iommufd_hw_pagetable *pgtable_new(struct iommufd_device *idev,
+					 struct iommu_domain *domain,
+					 enum iommufd_object_type type)
 {
 	struct iommufd_hw_pagetable *pt;
-	struct iommu_domain *domain;
 	int rc;
-
-	lockdep_assert_held(&ioas->lock);
 
 	pt = kzalloc_obj(*pt, GFP_KERNEL_ACCOUNT);
 	if (!pt)
 		return ERR_PTR(-ENOMEM);
-
-	domain = pgtable_alloc_domain(idev, ioas->dirty);
-	if (IS_ERR(domain)) {
-		rc = PTR_ERR(domain);
-		goto err_free;
+	rc = ioasid_object_init(idev->ictx, &pt->obj, type);
+	if (rc) {
+		kfree(pt);
+		return ERR_PTR(rc);
 	}
 	domain->cookie_type = IOMMU_COOKIE_IOMMUFD;
 	domain->iommufd_hwpt = pt;
-	pt->ioas = ioas;
+	INIT_LIST_HEAD(&pt->entry);
+	pt->lost_first = ULONG_MAX;
+	pt->ictx = idev->ictx;
 	pt->domain = domain;
 	pt->ops = dev_iommu_ops(idev->dev);
 	pt->iommu_dev = idev->dev->iommu->iommu_dev;
-	pt->pasid = !!idev->dev->iommu->max_pasids;
-	pt->coherent = wants_coherent(ioas, idev);
-	pt->num_users = 1;
 	iommu_iotlb_gather_init(&pt->gather);
-
-	/* VFIO promises KVM that a device that can be enforced is. */
-	if (pt->coherent && !enforce_coherency(domain)) {
-		rc = -EINVAL;
-		goto err_domain;
-	}
-
-	if (ioas->tracking && !pgtable_track(pt, true)) {
-		rc = -EIO;
-		goto err_domain;
-	}
-
-	if (format_is_known(domain)) {
-		rc = pgtable_fill(pt);
-		if (rc)
-			goto err_domain;
-	}
-
-	list_add_tail(&pt->entry, &ioas->tables);
-	WRITE_ONCE(ioas->num_tables, ioas->num_tables + 1);
 	return pt;
-
-err_domain:
-	iommu_domain_free(domain);
-err_free:
-	kfree(pt);
-	return ERR_PTR(rc);
 }
 
 /**
- * pgtable_put - Drop a user of a page table; the last one destroys it
- * @pt: The page table; if it is destroyed, no device is attached to it
+ * pgtable_free - Free a page table
+ * @pt: The page table, on no list; its identifier is free again
+ */
+void pgtable_free(struct iommufd_hw_pagetable *pt)
+{
+	iommu_domain_free(pt->domain);
+	kfree_rcu(pt, rcu);
+}
+
+/**
+ * pgtable_add - Put a new page table below an address space
+ * @pt: The page table, empty
+ * @ioas: The address space; every mapping that is not busy is pinned
+ * @idev: The device that it is for; the snoop policy allows it
+ *
+ * The page table holds all mappings, unless its driver decides on its format when
+ * it attaches it: then the caller attaches it first, for plain DMA, and calls
+ * pgtable_fill(). What the device does meanwhile faults.
+ *
+ * The caller updates what is permitted.
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: 0; -EINVAL: the device cannot do the address space's width, or the
+ * memory lies in smaller pieces than its pages; -EADDRINUSE: it cannot hold its mappings or
+ * allowed ranges; -EIO: its driver cannot start tracking; -ENOMEM; -EINTR.
+ */
+int pgtable_add(struct iommufd_hw_pagetable *pt, struct ioasid *ioas,
+		struct iommufd_device *idev)
+{
+	int rc;
+
+	lockdep_assert_held(&ioas->lock);
+
+	pt->ioas = ioas;
+	pt->coherent = wants_coherent(ioas, idev);
+	/* VFIO promises KVM that a device that can be enforced is. */
+	if (pt->coherent && !enforce_coherency(pt->domain))
+		return -EINVAL;
+	if (ioas->tracking && !pgtable_track(pt, true))
+		return -EIO;
+	if (format_is_known(pt->domain)) {
+		rc = pgtable_fill(pt);
+		if (rc)
+			return rc;
+	}
+	list_add_tail(&pt->entry, &ioas->tables);
+	WRITE_ONCE(ioas->num_tables, ioas->num_tables + 1);
+	return 0;
+}
+
+/**
+ * pgtable_remove - Undo pgtable_add()
+ * @pt: The page table; no device is attached to it
  *
  * What devices have written through it is not forgotten. The caller updates what
  * is permitted.
  *
  * Context: ioas->lock is held.
  */
-void pgtable_put(struct iommufd_hw_pagetable *pt)
+void pgtable_remove(struct iommufd_hw_pagetable *pt)
 {
 	struct ioasid *ioas = pt->ioas;
 	struct mapping *map;
 
 	lockdep_assert_held(&ioas->lock);
 
-	if (--pt->num_users)
-		return;
 	if (pt->filled) {
 		for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
 			if (map->state != MAPPING_BUSY) {
@@ -302,10 +342,131 @@ void pgtable_put(struct iommufd_hw_pagetable *pt)
 		}
 		pgtable_sync(pt);
 	}
-	list_del(&pt->entry);
+	list_del_init(&pt->entry);
 	WRITE_ONCE(ioas->num_tables, ioas->num_tables - 1);
-	iommu_domain_free(pt->domain);
-	kfree(pt);
+}
+
+/**
+ * pgtable_create - Make a page table of the kind that a device needs
+ * @ioas: The address space; every mapping that is not busy is pinned
+ * @idev: The device; the snoop policy allows it
+ *
+ * The caller attaches it and then takes the first reference to it, with
+ * pgtable_get(), and publishes it; it goes with the last one. Else
+ * pgtable_abort() undoes this.
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: The page table, or an error pointer as pgtable_add() and pgtable_new().
+ */
+struct iommufd_hw_pagetable *pgtable_create(struct ioasid *ioas,
+					    struct iommufd_device *idev)
+{
+	struct iommufd_hw_pagetable *pt;
+	struct iommu_domain *domain;
+	int rc;
+
+	domain = pgtable_alloc_domain(idev, ioas->auto_pasid, ioas->dirty);
+	if (IS_ERR(domain))
+		return ERR_CAST(domain);
+	pt = pgtable_new(idev, domain, IOMMUFD_OBJ_HWPT_PAGING);
+	if (IS_ERR(pt)) {
+		iommu_domain_free(domain);
+		return pt;
+	}
+	pt->automatic = true;
+	pt->pasid = ioas->auto_pasid && idev->dev->iommu->max_pasids;
+	pt->dirty = ioas->dirty;
+	rc = pgtable_add(pt, ioas, idev);
+	if (rc) {
+		ioasid_object_abort(pt->ictx, &pt->obj);
+		pgtable_free(pt);
+		return ERR_PTR(rc);
+	}
+	return pt;
+}
+
+/**
+ * pgtable_abort - Undo pgtable_create()
+ * @pt: The page table, not attached and not published
+ *
+ * Context: The lock of the address space is held.
+ */
+void pgtable_abort(struct iommufd_hw_pagetable *pt)
+{
+	pgtable_remove(pt);
+	ioasid_object_abort(pt->ictx, &pt->obj);
+	pgtable_free(pt);
+}
+
+/**
+ * pgtable_get - Note that a slot uses a page table
+ * @pt: The page table
+ *
+ * Context: The lock of the address space is held.
+ */
+void pgtable_get(struct iommufd_hw_pagetable *pt)
+{
+	lockdep_assert_held(&pt->ioas->lock);
+	refcount_inc(&pt->obj.users);
+}
+
+/**
+ * pgtable_put - Undo pgtable_get()
+ * @pt: The page table, not attached for the slot any more
+ *
+ * The caller updates what is permitted.
+ *
+ * Context: The lock of the address space is held.
+ *
+ * Return: Whether it has ended: then the caller calls pgtable_dispose().
+ */
+bool pgtable_put(struct iommufd_hw_pagetable *pt)
+{
+	lockdep_assert_held(&pt->ioas->lock);
+
+	refcount_dec(&pt->obj.users);
+	if (!pt->automatic || refcount_read(&pt->obj.users) != 1)
+		return false;
+	pgtable_remove(pt);
+	return true;
+}
+
+/**
+ * pgtable_dispose - Free a page table that pgtable_put() has ended
+ * @pt: The page table, or NULL
+ *
+ * Waits for ioctls that look at it; none of them sleeps for user memory
+ * meanwhile.
+ *
+ * Context: No lock of an address space or a group is held.
+ */
+void pgtable_dispose(struct iommufd_hw_pagetable *pt)
+{
+	if (!pt)
+		return;
+	ioasid_object_remove(pt->ictx, &pt->obj);
+	pgtable_free(pt);
+}
+
+static int map_single_pages(struct iommufd_hw_pagetable *pt, unsigned long iova,
+			    phys_addr_t phys, unsigned long size, int prot)
+{
+	unsigned long done, step;
+	int rc;
+
+	for (done = 0; done < size; done += step) {
+		step = min(size - done, PAGE_SIZE);
+		rc = iommu_map(pt->domain, iova + done, phys + done, step, prot,
+			       GFP_KERNEL_ACCOUNT);
+		if (rc) {
+			if (done)
+				iommu_unmap(pt->domain, iova, done);
+			return rc;
+		}
+		cond_resched();
+	}
+	return 0;
 }
 
 static int map_extent(struct iommufd_hw_pagetable *pt, unsigned long iova,
@@ -313,8 +474,9 @@ static int map_extent(struct iommufd_hw_pagetable *pt, unsigned long iova,
 {
 	if (ioasid_should_fail())
 		return -ENOMEM;
-	return iommu_map(pt->domain, iova, phys, size, prot,
-			 GFP_KERNEL_ACCOUNT);
+	if (pt->ioas->single_pages)
+		return map_single_pages(pt, iova, phys, size, prot);
+	return ioasid_map_nosync(pt->domain, iova, phys, size, prot);
 }
 
 /**
@@ -330,36 +492,39 @@ static int map_extent(struct iommufd_hw_pagetable *pt, unsigned long iova,
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 {
 	const struct mem_extents *extents = &map->mem->extents;
-	unsigned long index = map->offset >> PAGE_SHIFT;
-	unsigned long length = mapping_length(map);
-	unsigned long done = 0;
+	unsigned long end = map->offset + mapping_length(map);
+	unsigned long pos = map->offset, iova = map->first;
+	unsigned long ext_start, ext_end, size;
 	unsigned int i;
-	int rc;
+	int rc = 0;
 
-	for (i = mem_extents_find(extents, index); done < length; i++) {
-		const struct mem_extent *extent = &extents->extent[i];
-		/* Where in the extent this slice of the mapping starts. */
-		unsigned long skip = map->offset + done -
-				     ((unsigned long)extent->index << PAGE_SHIFT);
-		unsigned long size =
-			min(length - done,
-			    (mem_extent_pages(extents, i) << PAGE_SHIFT) - skip);
-
-		rc = map_extent(pt, map->first + done,
-				PFN_PHYS(extent->pfn) + skip, size, map->prot);
-		if (!rc && ioasid_killed()) {
-			done += size;
+	if (map->mem->source == PINNED_MEM_DMA_BUF)
+		return dma_buf_enter(pt, map);
+	/* Where in the memory an extent starts and ends, and where we are */
+	i = mem_extents_find(extents, pos >> PAGE_SHIFT);
+	ext_start = (unsigned long)extents->extent[i].index << PAGE_SHIFT;
+	for (; !rc && pos < end; i++, ext_start = ext_end) {
+		ext_end = ext_start +
+			  (mem_extent_pages(extents, i) << PAGE_SHIFT);
+		size = min(end, ext_end) - pos;
+		rc = map_extent(pt, iova,
+				PFN_PHYS(extents->extent[i].pfn) +
+					(pos - ext_start),
+				size, map->prot);
+		if (rc)
+			break;
+		pos += size;
+		iova += size;
+		if (ioasid_killed())
 			rc = -EINTR;
-		}
-		if (rc) {
-			if (done)
-				iommu_unmap(pt->domain, map->first, done);
-			return rc;
-		}
-		done += size;
 		cond_resched();
 	}
-	return 0;
+	if (!rc)
+		rc = ioasid_sync_map(pt->domain, map->first,
+				     mapping_length(map));
+	if (rc && iova != map->first)
+		iommu_unmap(pt->domain, map->first, iova - map->first);
+	return rc;
 }
 
 /**
@@ -375,6 +540,10 @@ void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 {
 	size_t length = mapping_length(map);
 
+	if (map->mem->source == PINNED_MEM_DMA_BUF) {
+		dma_buf_take_out(pt, map);
+		return;
+	}
 	WARN_ON_ONCE(iommu_unmap_fast(pt->domain, map->first, length,
 				      &pt->gather) != length);
 }
@@ -432,20 +601,21 @@ static int read_dirty(struct iova_bitmap *bitmap, unsigned long first,
 }
 
 /**
- * pgtable_read_dirty - Add what a page table knows to the bits of a mapping
- * @pt: A page table of an address space that may be tracked
- * @map: A mapping that it holds
- * @first: First address; an extent of the mapping begins there
- * @last: Last address; an extent of the mapping ends there
+ * pgtable_read_dirty - Add what a page table knows to bits
+ * @pt: A page table that can be tracked
+ * @window: The bits
+ * @first: First address; not inside of an entry of the table
+ * @last: Last address; not inside of an entry of the table
  * @clear: The page table shall note anew what is written from the next
  *         pgtable_sync() on
  *
- * Context: ioas->lock is held. Allocates nothing.
+ * Context: The lock of the address space is held. Allocates nothing.
  *
- * Return: Whether the driver could. What it has cleared is in the bits anyway.
+ * Return: 0, or what the driver says. What it has cleared is in the bits anyway.
  */
-bool pgtable_read_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map,
-			unsigned long first, unsigned long last, bool clear)
+int pgtable_read_dirty(struct iommufd_hw_pagetable *pt,
+		       const struct dirty_window *window, unsigned long first,
+		       unsigned long last, bool clear)
 {
 	struct read_dirty args = {
 		.pt = pt,
@@ -455,9 +625,37 @@ bool pgtable_read_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map,
 	};
 
 	if (ioasid_should_fail())
-		return false;
-	return !ioasid_fill_bits(map->dirty, map->first, mapping_length(map),
-				 read_dirty, &args);
+		return -EIO;
+	return ioasid_fill_bits(window, read_dirty, &args);
+}
+
+/**
+ * pgtable_clear_dirty - Let a page table forget what was written
+ * @pt: A page table that can be tracked
+ *
+ * Context: The lock of the address space is held. Allocates nothing.
+ *
+ * Return: 0, or what the driver says.
+ */
+int pgtable_clear_dirty(struct iommufd_hw_pagetable *pt)
+{
+	struct read_dirty args = { .pt = pt };
+	struct mapping *map;
+	int rc = 0;
+
+	for_each_mapping(map, &pt->ioas->mappings, 0, ULONG_MAX) {
+		if (map->state == MAPPING_BUSY || !may_be_dirty(map))
+			continue;
+		args.first = map->first;
+		args.length = mapping_length(map);
+		rc = ioasid_should_fail() ? -EIO :
+					    read_dirty(NULL, 0, 0, &args);
+		if (rc)
+			break;
+		cond_resched();
+	}
+	pgtable_sync(pt);
+	return rc;
 }
 
 /**
@@ -471,7 +669,11 @@ bool pgtable_read_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map,
  */
 void pgtable_keep_dirty(struct iommufd_hw_pagetable *pt, struct mapping *map)
 {
-	if (!pgtable_read_dirty(pt, map, map->first, map->last, false) &&
+	struct dirty_window window = dirty_window_of(map);
+
+	if (!may_be_dirty(map))
+		return;
+	if (pgtable_read_dirty(pt, &window, map->first, map->last, false) &&
 	    map->prot & IOMMU_WRITE)
 		dirty_mark(map, map->first, map->last);
 }

@@ -17,12 +17,14 @@
  */
 #include <linux/fcntl.h>
 #include <linux/file.h>
+#include <linux/folio_batch.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <linux/sched/user.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 
@@ -32,8 +34,11 @@
 #define PIN_CHUNK_PAGES (PAGE_SIZE / sizeof(struct page *))
 /* Up to this many pages need no buffer from the allocator. */
 #define PIN_STACK_PAGES 16
-/* Files are pinned in chunks of this many folios. */
-#define PIN_CHUNK_FOLIOS 64
+/*
+ * Files are pinned in chunks of this many folios. The page cache is looked up by
+ * batches, and what a chunk does not take of its last one is looked up again.
+ */
+#define PIN_CHUNK_FOLIOS (16 * FOLIO_BATCH_SIZE)
 
 /* ---- extents ---- */
 
@@ -70,6 +75,26 @@ static int mem_extents_grow(struct mem_extents *extents)
 	return 0;
 }
 
+/* As mem_extents_add(), for pages that do not follow the last ones in memory */
+static int mem_extents_append(struct mem_extents *extents, unsigned long pfn,
+			      unsigned long num_pages, enum extent_kind kind)
+{
+	int rc;
+
+	if (unlikely(extents->num == extents->max)) {
+		rc = mem_extents_grow(extents);
+		if (rc)
+			return rc;
+	}
+	extents->extent[extents->num++] = (struct mem_extent){
+		.pfn = pfn,
+		.index = extents->num_pages,
+		.kind = kind,
+	};
+	extents->num_pages += num_pages;
+	return 0;
+}
+
 /**
  * mem_extents_add - Append pages
  * @extents: The list
@@ -82,8 +107,7 @@ static int mem_extents_grow(struct mem_extents *extents)
 int mem_extents_add(struct mem_extents *extents, unsigned long pfn,
 		    unsigned long num_pages, enum extent_kind kind)
 {
-	struct mem_extent *extent;
-	int rc;
+	const struct mem_extent *extent;
 
 	if (extents->num) {
 		extent = &extents->extent[extents->num - 1];
@@ -93,18 +117,7 @@ int mem_extents_add(struct mem_extents *extents, unsigned long pfn,
 			return 0;
 		}
 	}
-
-	if (extents->num == extents->max) {
-		rc = mem_extents_grow(extents);
-		if (rc)
-			return rc;
-	}
-	extent = &extents->extent[extents->num++];
-	extent->pfn = pfn;
-	extent->index = extents->num_pages;
-	extent->kind = kind;
-	extents->num_pages += num_pages;
-	return 0;
+	return mem_extents_append(extents, pfn, num_pages, kind);
 }
 
 /**
@@ -143,26 +156,78 @@ void mem_extents_clear(struct mem_extents *extents)
 
 /* ---- accounting ---- */
 
-static int pinned_mem_charge(struct pinned_mem *mem)
+static int charge_mm(const struct mem_owner *owner, unsigned long num_pages,
+		     bool may_exceed)
 {
 	int rc;
 
-	if (ioasid_should_fail() || mmap_write_lock_killable(mem->mm))
+	if (ioasid_should_fail() || mmap_write_lock_killable(owner->mm))
 		return -EINTR;
-	rc = __account_locked_vm(mem->mm, mem->num_pages, true, mem->task,
-				 mem->may_exceed);
-	mmap_write_unlock(mem->mm);
-	if (!rc)
-		atomic64_add(mem->num_pages, &mem->mm->pinned_vm);
+	rc = __account_locked_vm(owner->mm, num_pages, true, owner->task,
+				 may_exceed);
+	mmap_write_unlock(owner->mm);
 	return rc;
 }
 
-static void pinned_mem_uncharge(struct pinned_mem *mem)
+static int charge_user(const struct mem_owner *owner, unsigned long num_pages,
+		       bool may_exceed)
 {
-	mmap_write_lock(mem->mm);
-	__account_locked_vm(mem->mm, mem->num_pages, false, mem->task, true);
-	mmap_write_unlock(mem->mm);
-	atomic64_sub(mem->num_pages, &mem->mm->pinned_vm);
+	unsigned long limit = task_rlimit(owner->task, RLIMIT_MEMLOCK) >>
+			      PAGE_SHIFT;
+	long old = atomic_long_read(&owner->user->locked_vm);
+
+	do {
+		if (!may_exceed && (old > limit || num_pages > limit - old))
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(&owner->user->locked_vm, &old,
+					  old + num_pages));
+	return 0;
+}
+
+static int charge(const struct pinned_mem *mem, const struct mem_owner *owner,
+		  bool may_exceed)
+{
+	int rc = 0;
+
+	switch (mem->account) {
+	case PINNED_MEM_ACCOUNT_MM:
+		rc = charge_mm(owner, mem->num_pages, may_exceed);
+		break;
+	case PINNED_MEM_ACCOUNT_USER:
+		rc = charge_user(owner, mem->num_pages, may_exceed);
+		break;
+	case PINNED_MEM_ACCOUNT_NONE:
+		break;
+	}
+	if (!rc)
+		atomic64_add(mem->num_pages, &owner->mm->pinned_vm);
+	return rc;
+}
+
+/* Whatever the limit; less than 0 is a refund. */
+static void add_charge(const struct pinned_mem *mem,
+		       const struct mem_owner *owner, long num_pages)
+{
+	switch (mem->account) {
+	case PINNED_MEM_ACCOUNT_MM:
+		mmap_write_lock(owner->mm);
+		__account_locked_vm(owner->mm, abs(num_pages), num_pages > 0,
+				    owner->task, true);
+		mmap_write_unlock(owner->mm);
+		break;
+	case PINNED_MEM_ACCOUNT_USER:
+		atomic_long_add(num_pages, &owner->user->locked_vm);
+		break;
+	case PINNED_MEM_ACCOUNT_NONE:
+		break;
+	}
+	atomic64_add(num_pages, &owner->mm->pinned_vm);
+}
+
+static void uncharge(const struct pinned_mem *mem,
+		     const struct mem_owner *owner)
+{
+	add_charge(mem, owner, -(long)mem->num_pages);
 }
 
 /* ---- process memory ---- */
@@ -183,38 +248,59 @@ static long pin_user_chunk(struct pinned_mem *mem, unsigned long addr,
 	if (num_pages > 1 && ioasid_should_fail())
 		num_pages--;
 
-	if (mem->mm == current->mm)
+	if (mem->owner.mm == current->mm)
 		return pin_user_pages_fast(addr, num_pages, gup_flags, pages);
 
-	if (ioasid_should_fail() || mmap_read_lock_killable(mem->mm))
+	if (ioasid_should_fail() || mmap_read_lock_killable(mem->owner.mm))
 		return -EINTR;
-	got = pin_user_pages_remote(mem->mm, addr, num_pages, gup_flags, pages,
+	got = pin_user_pages_remote(mem->owner.mm, addr, num_pages, gup_flags, pages,
 				    &locked);
 	if (locked)
-		mmap_read_unlock(mem->mm);
+		mmap_read_unlock(mem->owner.mm);
 	return got;
+}
+
+/* Pages that follow each other, from the first one on */
+static unsigned long count_run(struct page **pages, unsigned long num_pages)
+{
+	unsigned long i;
+
+	for (i = 1; i < num_pages; i++)
+		if (pages[i] != pages[i - 1] + 1)
+			break;
+	return i;
 }
 
 static int add_user_pages(struct mem_extents *extents, struct page **pages,
 			  unsigned long num_pages)
 {
-	unsigned long start, i;
+	unsigned long num = count_run(pages, num_pages), done = 0;
 	int rc;
 
-	for (start = 0; start < num_pages; start = i) {
-		unsigned long pfn = page_to_pfn(pages[start]);
-
-		for (i = start + 1; i < num_pages; i++)
-			if (page_to_pfn(pages[i]) != pfn + (i - start))
-				break;
-		rc = mem_extents_add(extents, pfn, i - start,
-				     EXTENT_PINNED_PER_PAGE);
-		if (rc) {
-			unpin_user_pages(pages + start, num_pages - start);
-			return rc;
-		}
+	/* Only the first run may go on where the chunk before has ended. */
+	rc = mem_extents_add(extents, page_to_pfn(pages[0]), num,
+			     EXTENT_PINNED_PER_PAGE);
+	while (!rc) {
+		done += num;
+		if (done == num_pages)
+			return 0;
+		num = count_run(pages + done, num_pages - done);
+		rc = mem_extents_append(extents, page_to_pfn(pages[done]), num,
+					EXTENT_PINNED_PER_PAGE);
 	}
-	return 0;
+	unpin_user_pages(pages + done, num_pages - done);
+	return rc;
+}
+
+static unsigned long chunk_pages(void)
+{
+#ifdef CONFIG_IOMMUFD_TEST
+	size_t limit = ioasid_mock_memory_limit() / sizeof(struct page *);
+
+	return clamp(limit, 1UL, PIN_CHUNK_PAGES);
+#else
+	return PIN_CHUNK_PAGES;
+#endif
 }
 
 static int pin_user(struct pinned_mem *mem)
@@ -232,8 +318,7 @@ static int pin_user(struct pinned_mem *mem)
 	}
 
 	while (done < mem->num_pages) {
-		unsigned long want = min(mem->num_pages - done,
-					 PIN_CHUNK_PAGES);
+		unsigned long want = min(mem->num_pages - done, chunk_pages());
 		long got;
 
 		got = pin_user_chunk(mem, mem->start + done * PAGE_SIZE, want,
@@ -307,6 +392,25 @@ static pgoff_t next_index(const struct pinned_mem *mem)
 	return mem->start + mem->extents.num_pages;
 }
 
+/* Pages of folios that follow each other in the file and in memory */
+struct folio_run {
+	unsigned long pfn;
+	unsigned long num_pages;
+	long num_folios;
+};
+
+static int end_run(struct mem_extents *extents, struct folio_run *run)
+{
+	int rc = 0;
+
+	if (run->num_pages)
+		rc = mem_extents_add(extents, run->pfn, run->num_pages,
+				     EXTENT_PINNED_PER_FOLIO);
+	if (!rc)
+		*run = (struct folio_run){};
+	return rc;
+}
+
 /*
  * Takes over the pins of @folios. Return: 0, -EAGAIN if the page at
  * next_index() is not up to date, or an errno. What was added is in the
@@ -315,30 +419,40 @@ static pgoff_t next_index(const struct pinned_mem *mem)
  */
 static int add_folios(struct pinned_mem *mem, struct folio **folios, long num)
 {
+	unsigned long next = next_index(mem), end = mem->start + mem->num_pages;
+	struct folio_run run = {};
+	int rc = 0, rc_run;
 	long i;
-	int rc = 0;
 
 	for (i = 0; i < num; i++) {
 		struct folio *folio = folios[i];
-		unsigned long skip = next_index(mem) - folio->index;
-		unsigned long num_pages;
+		unsigned long num_pages = folio_nr_pages(folio);
+		unsigned long skip = next - folio->index;
+		unsigned long pfn = folio_pfn(folio) + skip;
 
-		if (skip >= folio_nr_pages(folio))
+		if (skip >= num_pages)
 			break;
 		if (!folio_test_uptodate(folio)) {
 			rc = -EAGAIN;
 			break;
 		}
-		num_pages = min(folio_nr_pages(folio) - skip,
-				mem->num_pages - mem->extents.num_pages);
-		rc = mem_extents_add(&mem->extents, folio_pfn(folio) + skip,
-				     num_pages, EXTENT_PINNED_PER_FOLIO);
-		if (rc)
-			break;
+		if (pfn != run.pfn + run.num_pages) {
+			rc = end_run(&mem->extents, &run);
+			if (rc)
+				break;
+			run.pfn = pfn;
+		}
+		num_pages = min(num_pages - skip, end - next);
+		run.num_pages += num_pages;
+		run.num_folios++;
+		next += num_pages;
 	}
+	rc_run = end_run(&mem->extents, &run);
+	/* What was not added begins with the run that could not be. */
+	i -= run.num_folios;
 	if (i < num)
 		unpin_folios(folios + i, num - i);
-	return rc;
+	return rc_run ?: rc;
 }
 
 static long pin_folio_chunk(struct pinned_mem *mem, loff_t last,
@@ -464,9 +578,44 @@ static void pinned_mem_release(struct pinned_mem *mem)
 
 /* ---- memory ---- */
 
-static struct pinned_mem *pinned_mem_new(enum pinned_mem_source source,
-					 unsigned long start,
-					 unsigned long num_pages, bool writable)
+static void mem_owner_set(struct mem_owner *owner,
+			  enum pinned_mem_account account)
+{
+	owner->mm = current->mm;
+	mmgrab(owner->mm);
+	owner->task = current->group_leader;
+	get_task_struct(owner->task);
+	owner->may_exceed = capable(CAP_IPC_LOCK);
+	owner->user = NULL;
+	if (account == PINNED_MEM_ACCOUNT_USER)
+		owner->user = get_uid(current_user());
+}
+
+/**
+ * mem_owner_put - Let go of who was charged
+ * @owner: Who
+ */
+void mem_owner_put(struct mem_owner *owner)
+{
+	free_uid(owner->user);
+	put_task_struct(owner->task);
+	mmdrop(owner->mm);
+}
+
+/**
+ * pinned_mem_new - Make the record of a piece of memory
+ * @source: Where it comes from; the caller sets what belongs to that
+ * @start: As in struct pinned_mem
+ * @num_pages: Size in pages
+ * @writable: Devices may write
+ * @account: What it counts against; the current process is charged
+ *
+ * Return: Memory with one reference, or NULL.
+ */
+struct pinned_mem *pinned_mem_new(enum pinned_mem_source source,
+				  unsigned long start, unsigned long num_pages,
+				  bool writable,
+				  enum pinned_mem_account account)
 {
 	struct pinned_mem *mem;
 
@@ -477,15 +626,12 @@ static struct pinned_mem *pinned_mem_new(enum pinned_mem_source source,
 	mutex_init(&mem->lock);
 	mem->state = PINNED_MEM_REGISTERED;
 	mem->source = source;
+	mem->account = account;
 	mem->writable = writable;
-	mem->may_exceed = capable(CAP_IPC_LOCK);
-	mem->mm = current->mm;
-	mmgrab(mem->mm);
-	mem->task = current->group_leader;
-	get_task_struct(mem->task);
 	mem->start = start;
 	mem->num_pages = num_pages;
 	mem_extents_init(&mem->extents);
+	mem_owner_set(&mem->owner, account);
 	return mem;
 }
 
@@ -494,6 +640,7 @@ static struct pinned_mem *pinned_mem_new(enum pinned_mem_source source,
  * @addr: Address
  * @length: Length in bytes, not 0; @addr + @length does not wrap
  * @writable: Devices may write
+ * @account: What it counts against when it is pinned
  *
  * The pages that @addr and @length touch are meant; a slice of the result
  * starts at offset_in_page(@addr).
@@ -501,14 +648,16 @@ static struct pinned_mem *pinned_mem_new(enum pinned_mem_source source,
  * Return: Memory with one reference, or -ENOMEM.
  */
 struct pinned_mem *pinned_mem_from_user(unsigned long addr,
-					unsigned long length, bool writable)
+					unsigned long length, bool writable,
+					enum pinned_mem_account account)
 {
 	unsigned long start = addr & PAGE_MASK;
 	unsigned long last = (addr + length - 1) & PAGE_MASK;
 	struct pinned_mem *mem;
 
 	mem = pinned_mem_new(PINNED_MEM_USER, start,
-			     ((last - start) >> PAGE_SHIFT) + 1, writable);
+			     ((last - start) >> PAGE_SHIFT) + 1, writable,
+			     account);
 	return mem ?: ERR_PTR(-ENOMEM);
 }
 
@@ -518,13 +667,15 @@ struct pinned_mem *pinned_mem_from_user(unsigned long addr,
  * @offset: Offset in the file in bytes
  * @length: Length in bytes, not 0; @offset + @length does not wrap
  * @writable: Devices may write
+ * @account: What it counts against when it is pinned
  *
  * Return: Memory with one reference, or -EBADF: no such file; -EINVAL: not such
  * a file, or shorter than the range; -EACCES: not opened for the access;
  * -EPERM: sealed against it; -ENOMEM.
  */
 struct pinned_mem *pinned_mem_from_file(int fd, unsigned long offset,
-					unsigned long length, bool writable)
+					unsigned long length, bool writable,
+					enum pinned_mem_account account)
 {
 	unsigned long start = offset >> PAGE_SHIFT;
 	unsigned long last = (offset + length - 1) >> PAGE_SHIFT;
@@ -557,7 +708,7 @@ struct pinned_mem *pinned_mem_from_file(int fd, unsigned long offset,
 
 	rc = -ENOMEM;
 	mem = pinned_mem_new(PINNED_MEM_FILE, start, last - start + 1,
-			     writable);
+			     writable, account);
 	if (!mem)
 		goto err_put;
 	mem->file = file;
@@ -586,10 +737,11 @@ void pinned_mem_put(struct pinned_mem *mem)
 	if (!refcount_dec_and_test(&mem->refs))
 		return;
 	WARN_ON(mem->state == PINNED_MEM_PINNED);
-	if (mem->file)
+	if (mem->source == PINNED_MEM_DMA_BUF)
+		pinned_mem_put_dma_buf(mem);
+	else if (mem->file)
 		fput(mem->file);
-	put_task_struct(mem->task);
-	mmdrop(mem->mm);
+	mem_owner_put(&mem->owner);
 	mutex_destroy(&mem->lock);
 	kfree(mem);
 }
@@ -611,9 +763,12 @@ void pinned_mem_put(struct pinned_mem *mem)
  */
 int pinned_mem_pin(struct pinned_mem *mem)
 {
-	bool remote = mem->mm != current->mm;
+	bool remote;
 	int rc;
 
+	/* Its exporter keeps the memory until it says otherwise. */
+	if (mem->source == PINNED_MEM_DMA_BUF)
+		return 0;
 	if (ioasid_lock_killable(&mem->lock))
 		return -EINTR;
 	if (mem->state == PINNED_MEM_PINNED) {
@@ -623,22 +778,26 @@ int pinned_mem_pin(struct pinned_mem *mem)
 	}
 
 	rc = -EFAULT;
-	if (remote && !mmget_not_zero(mem->mm))
+	/* A file is there without whoever has registered it. */
+	remote = mem->owner.mm != current->mm &&
+		 (mem->source == PINNED_MEM_USER ||
+		  mem->account == PINNED_MEM_ACCOUNT_MM);
+	if (remote && !mmget_not_zero(mem->owner.mm))
 		goto out_unlock;
-	rc = pinned_mem_charge(mem);
+	rc = charge(mem, &mem->owner, mem->owner.may_exceed);
 	if (rc)
 		goto out_mmput;
 	rc = mem->source == PINNED_MEM_FILE ? pin_file(mem) : pin_user(mem);
 	if (rc) {
 		pinned_mem_release(mem);
-		pinned_mem_uncharge(mem);
+		uncharge(mem, &mem->owner);
 		goto out_mmput;
 	}
 	mem->state = PINNED_MEM_PINNED;
 	refcount_set(&mem->num_pins, 1);
 out_mmput:
 	if (remote)
-		mmput_async(mem->mm);
+		mmput_async(mem->owner.mm);
 out_unlock:
 	mutex_unlock(&mem->lock);
 	return rc;
@@ -650,6 +809,8 @@ out_unlock:
  */
 void pinned_mem_pin_again(struct pinned_mem *mem)
 {
+	if (mem->source == PINNED_MEM_DMA_BUF)
+		return;
 	refcount_inc(&mem->num_pins);
 }
 
@@ -665,12 +826,73 @@ void pinned_mem_pin_again(struct pinned_mem *mem)
  */
 void pinned_mem_unpin(struct pinned_mem *mem)
 {
+	if (mem->source == PINNED_MEM_DMA_BUF)
+		return;
 	if (!refcount_dec_and_mutex_lock(&mem->num_pins, &mem->lock))
 		return;
 	pinned_mem_release(mem);
 	if (mem->source == PINNED_MEM_FILE && mem->writable)
 		mapping_unmap_writable(mem->file->f_mapping);
-	pinned_mem_uncharge(mem);
+	uncharge(mem, &mem->owner);
 	mem->state = PINNED_MEM_REGISTERED;
 	mutex_unlock(&mem->lock);
+}
+
+static bool is_charged(const struct pinned_mem *mem,
+		       const struct mem_owner *owner)
+{
+	return mem->owner.mm == owner->mm && mem->owner.user == owner->user;
+}
+
+/**
+ * pinned_mem_take_over - Charge the current process for memory from now on
+ * @mem: Memory of a file
+ * @old: Output: who was charged, for pinned_mem_give_back() or mem_owner_put()
+ *
+ * Context: No lock of an address space or a group is held.
+ *
+ * Return: 0, or with nothing changed -ENOMEM: over RLIMIT_MEMLOCK; -EINTR: fatal
+ * signal.
+ */
+int pinned_mem_take_over(struct pinned_mem *mem, struct mem_owner *old)
+{
+	struct mem_owner owner;
+	int rc = 0;
+
+	bool move;
+
+	mem_owner_set(&owner, mem->account);
+	mutex_lock(&mem->lock);
+	move = mem->state == PINNED_MEM_PINNED && !is_charged(mem, &owner);
+	if (move)
+		rc = charge(mem, &owner, owner.may_exceed);
+	if (!rc) {
+		if (move)
+			uncharge(mem, &mem->owner);
+		*old = mem->owner;
+		mem->owner = owner;
+	}
+	mutex_unlock(&mem->lock);
+	if (rc)
+		mem_owner_put(&owner);
+	return rc;
+}
+
+/**
+ * pinned_mem_give_back - Undo pinned_mem_take_over()
+ * @mem: The memory
+ * @old: Who is charged again, even beyond the limit
+ *
+ * Context: As pinned_mem_take_over().
+ */
+void pinned_mem_give_back(struct pinned_mem *mem, struct mem_owner *old)
+{
+	mutex_lock(&mem->lock);
+	swap(mem->owner, *old);
+	if (mem->state == PINNED_MEM_PINNED && !is_charged(mem, old)) {
+		add_charge(mem, &mem->owner, mem->num_pages);
+		uncharge(mem, old);
+	}
+	mutex_unlock(&mem->lock);
+	mem_owner_put(old);
 }

@@ -113,3 +113,23 @@ bool iova_ranges_contain(const struct iova_ranges *ranges, unsigned long first,
 			return ranges->range[i].last >= last;
 	return false;
 }
+
+/**
+ * iova_ranges_touch - Look for addresses in a set
+ * @ranges: The set
+ * @first: First address
+ * @last: Last address
+ *
+ * Return: Whether the set holds any of them.
+ */
+bool iova_ranges_touch(const struct iova_ranges *ranges, unsigned long first,
+		       unsigned long last)
+{
+	unsigned int i;
+
+	for (i = 0; i < ranges->num; i++)
+		if (ranges->range[i].first <= last &&
+		    ranges->range[i].last >= first)
+			return true;
+	return false;
+}

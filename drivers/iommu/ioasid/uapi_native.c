@@ -6,7 +6,9 @@
  *
  * No lock is held here. User memory is not touched while a device is held.
  */
+#include <linux/log2.h>
 #include <linux/overflow.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "ioasid_private.h"
@@ -116,7 +118,7 @@ static int get_device_details(struct iommufd_device *idev,
 	bool viable;
 	int rc;
 
-	domain = pgtable_alloc_domain(idev, false);
+	domain = pgtable_alloc_domain(idev, true, false);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
 	rc = ioasid_device_ranges(idev, domain, &details->ranges);
@@ -241,13 +243,13 @@ static struct iova_ranges *get_ioasid_details(struct ioasid *ioas,
 	cmd->parent = 0;
 	cmd->addr_width = ioas->addr_width;
 	cmd->snoop = ioas->snoop;
-	cmd->num_devices = ioas->num_pinners;
+	cmd->num_devices = ioas->num_pinners - ioas->num_user_tables;
 	cmd->num_accesses = ioas->num_accesses;
 	cmd->num_tables = ioas->num_tables;
 	cmd->num_mappings = ioas->num_mappings;
 	cmd->mapped_bytes = ioas->mapped_bytes;
 	cmd->pinned_bytes = ioas->pinned_bytes;
-	cmd->alignment = ioas->alignment;
+	cmd->alignment = max(ioas->alignment, PAGE_SIZE);
 	cmd->state = (ioas->dirty ? IOMMU_IOASID_STATE_DIRTY : 0) |
 		     (ioas->tracking ? IOMMU_IOASID_STATE_TRACKING : 0);
 	return ranges;
@@ -275,6 +277,11 @@ static int native_ioasid_get_info(struct ioasid_ucmd *ucmd)
 
 /* ---- mappings ---- */
 
+static unsigned long native_alignment(const struct ioasid *ioas)
+{
+	return max(READ_ONCE(ioas->alignment), PAGE_SIZE);
+}
+
 static int check_map(const struct ioasid *ioas, const struct iommu_map_dma *cmd)
 {
 	unsigned long last;
@@ -296,19 +303,36 @@ static int check_map(const struct ioasid *ioas, const struct iommu_map_dma *cmd)
 	if ((cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA) && cmd->iova)
 		return -EINVAL;
 	if (!IS_ALIGNED(cmd->iova | cmd->src | cmd->length,
-			READ_ONCE(ioas->alignment)))
+			native_alignment(ioas)))
 		return -EINVAL;
 	return 0;
+}
+
+/*
+ * Large pages need the address and the source to agree in the low bits. Ask for
+ * that up to the largest page that the length could use.
+ */
+static unsigned long large_alignment(unsigned long length)
+{
+	unsigned long align = rounddown_pow_of_two(length);
+
+	return clamp(align, PAGE_SIZE, (unsigned long)SZ_1G);
 }
 
 static int map_ioasid(struct ioasid *ioas, struct iommu_map_dma *cmd)
 {
 	bool writable = cmd->flags & IOMMU_MAP_DMA_WRITE;
+	struct ioasid_slice slice = {
+		.offset = offset_in_page(cmd->src),
+		.length = cmd->length,
+	};
 	struct ioasid_map args = {
+		.slice = &slice,
+		.num_slices = 1,
 		.first = cmd->iova,
 		.length = cmd->length,
-		.offset = offset_in_page(cmd->src),
 		.phase = cmd->src,
+		.least_align = PAGE_SIZE,
 		.prot = (writable ? IOMMU_WRITE : 0) |
 			(cmd->flags & IOMMU_MAP_DMA_READ ? IOMMU_READ : 0),
 		.alloc = cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA,
@@ -318,17 +342,21 @@ static int map_ioasid(struct ioasid *ioas, struct iommu_map_dma *cmd)
 	rc = check_map(ioas, cmd);
 	if (rc)
 		return rc;
+	if (args.alloc)
+		args.align = large_alignment(args.length);
 	if (cmd->flags & IOMMU_MAP_DMA_FILE)
-		args.mem = pinned_mem_from_file(cmd->fd, cmd->src, cmd->length,
-						writable);
+		slice.mem = pinned_mem_from_file(cmd->fd, cmd->src, cmd->length,
+						 writable,
+						 PINNED_MEM_ACCOUNT_MM);
 	else
-		args.mem = pinned_mem_from_user(cmd->src, cmd->length,
-						writable);
-	if (IS_ERR(args.mem))
-		return PTR_ERR(args.mem);
+		slice.mem = pinned_mem_from_user(cmd->src, cmd->length,
+						 writable,
+						 PINNED_MEM_ACCOUNT_MM);
+	if (IS_ERR(slice.mem))
+		return PTR_ERR(slice.mem);
 	rc = ioasid_map(ioas, &args);
 	if (rc)
-		pinned_mem_put(args.mem);
+		pinned_mem_put(slice.mem);
 	cmd->iova = args.first;
 	return rc;
 }
@@ -397,7 +425,7 @@ static int unmap_ioasid(struct ioasid *ioas, struct iommu_unmap_dma *cmd)
 {
 	bool all = cmd->flags & IOMMU_UNMAP_DMA_ALL;
 	bool dirty = cmd->flags & IOMMU_UNMAP_DMA_GET_DIRTY;
-	unsigned long alignment = READ_ONCE(ioas->alignment);
+	unsigned long alignment = native_alignment(ioas);
 	unsigned long last;
 	u64 unmapped;
 	int rc;
@@ -518,7 +546,9 @@ static int native_dirty_get(struct ioasid_ucmd *ucmd)
 
 #define IOCTL(_cmd, _struct, _last, _flags, _output_flags, _execute)    \
 	[(_cmd) - IOMMU_NATIVE_CMD_BASE] = {                            \
-		.size = sizeof(_struct),                                \
+		.size = sizeof(_struct) +                               \
+			BUILD_BUG_ON_ZERO(sizeof(_struct) >             \
+					  IOASID_CMD_MAX),              \
 		.min_size = offsetofend(_struct, _last),                \
 		.flags = (_flags),                                      \
 		.output_flags = (_output_flags),                        \

@@ -5,7 +5,11 @@
  * Each open of /dev/iommu is a context. It owns I/O address spaces (IOASIDs)
  * and the devices that were bound to it with VFIO_DEVICE_BIND_IOMMUFD. A
  * device is given an address space with VFIO_DEVICE_ATTACH_IOMMUFD_PT, with
- * the IOASID as pt_id (include/uapi/linux/vfio.h).
+ * the IOASID as pt_id (include/uapi/linux/vfio.h); what comes back as pt_id is
+ * the page table that was found or made for it.
+ *
+ * The ioctls of include/uapi/linux/iommufd.h work on the same contexts, and what
+ * they call an IOAS is an IOASID.
  */
 #ifndef _UAPI_LINUX_IOMMU_H
 #define _UAPI_LINUX_IOMMU_H
@@ -23,10 +27,10 @@
  * back into the structure, and only if the ioctl succeeds, unless a command
  * says otherwise.
  *
- * Identifiers of IOASIDs and devices come from one number space of the context,
- * 1 to INT_MAX. They mean nothing to another context. Addresses, lengths and
- * offsets are in bytes. A range of addresses is given as first and last, both
- * inclusive.
+ * Identifiers of IOASIDs, devices, page tables and whatever else a context has
+ * come from one number space of its own, 1 to INT_MAX. They mean nothing to
+ * another context. Addresses, lengths and offsets are in bytes. A range of
+ * addresses is given as first and last, both inclusive.
  *
  * Every ioctl may fail with
  *
@@ -104,9 +108,10 @@ enum iommu_ioasid_op {
  *                      for each &enum iommu_ioasid_op that the type allows, 0
  *                      for a type that this kernel does not have.
  * @IOMMU_EXT_GROUP_IOASID: The IOASID of this context that devices of VFIO
- *                          groups are attached to, 0 if there is none. It
- *                          exists once a group was given /dev/iommu as its
- *                          container, and cannot be freed.
+ *                          groups are attached to, 0 if there is none. One is
+ *                          made when the first group is given /dev/iommu as its
+ *                          container, and cannot be freed. IOMMU_VFIO_IOAS of
+ *                          linux/iommufd.h can choose another one.
  * @IOMMU_EXT_DIRTY_TRACKING: IOASID_ALLOC knows @IOMMU_IOASID_ALLOC_DIRTY, there
  *                            are DIRTY_START, DIRTY_STOP and DIRTY_GET, and
  *                            UNMAP_DMA knows @IOMMU_UNMAP_DMA_GET_DIRTY: 1.
@@ -283,7 +288,8 @@ enum iommu_snoop_policy {
 
 /**
  * enum iommu_ioasid_alloc_flags - Flags of IOASID_ALLOC
- * @IOMMU_IOASID_ALLOC_DIRTY: DIRTY_START may be used. A device whose IOMMU
+ * @IOMMU_IOASID_ALLOC_DIRTY: DIRTY_START may be used, and iommufd's tracking of
+ *                            single page tables may not. A device whose IOMMU
  *                            cannot track what is written is refused at attach
  *                            (-EOPNOTSUPP), see @IOMMU_DEVICE_CAP_DIRTY. Each
  *                            mapping costs a bit of kernel memory for each page,
@@ -337,9 +343,10 @@ struct iommu_ioasid_alloc {
  * Its mappings go with it. Calls on the same IOASID that other threads have
  * under way are waited for.
  *
- * -EBUSY: a device or an in-kernel user is attached, or it is the IOASID of
- * @IOMMU_EXT_GROUP_IOASID. -EINTR: a fatal signal came while waiting. The IOASID
- * stays then; calls on it by other threads may have got -ENOENT meanwhile.
+ * -EBUSY: a device or an in-kernel user is attached, it was made for VFIO groups
+ * (@IOMMU_EXT_GROUP_IOASID), or it has a page table of IOMMU_HWPT_ALLOC in
+ * linux/iommufd.h. -EINTR: a fatal signal came while waiting. The IOASID stays
+ * then; calls on it by other threads may have got -ENOENT meanwhile.
  */
 struct iommu_ioasid_free {
 	__u32 size;
@@ -374,7 +381,8 @@ enum iommu_ioasid_state {
  * @num_devices: Output: attachments of devices, done or just being done; a
  *               device counts once for its plain DMA and once for each PASID
  * @num_accesses: Output: attached in-kernel users
- * @num_tables: Output: page tables in hardware format that it has now
+ * @num_tables: Output: page tables in hardware format that it has now, whoever
+ *              has made them
  * @num_ranges: Input: room at @ranges, in elements. Output: how many there are.
  * @state: Output: combination of &enum iommu_ioasid_state
  * @num_mappings: Output: how many mappings it has

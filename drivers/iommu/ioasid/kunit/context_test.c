@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tests of what VFIO and drivers of IOMMUs ask for that no guest has: groups
- * without an IOMMU, and vIOMMUs.
+ * Tests of what VFIO asks for that no guest has: groups without an IOMMU.
  */
 #include <kunit/test.h>
 #include <linux/iommufd.h>
@@ -48,30 +47,6 @@ static void context_test_no_iommu_second(struct kunit *test)
 	mutex_destroy(&ictx->compat_lock);
 }
 
-/* Who asks for objects of vIOMMUs is told that there are none. */
-static void context_test_no_viommu(struct kunit *test)
-{
-	struct iommufd_object obj = {};
-	unsigned long value = 1;
-
-	KUNIT_EXPECT_EQ(test, _iommufd_object_depend(&obj, &obj), -EOPNOTSUPP);
-	_iommufd_object_undepend(&obj, &obj);
-	KUNIT_EXPECT_EQ(test,
-			_iommufd_alloc_mmap(NULL, &obj, 0, PAGE_SIZE, &value),
-			-EOPNOTSUPP);
-	_iommufd_destroy_mmap(NULL, &obj, 0);
-	KUNIT_EXPECT_NULL(test, iommufd_vdevice_to_device(NULL));
-	KUNIT_EXPECT_NULL(test, iommufd_viommu_find_dev(NULL, 0));
-	KUNIT_EXPECT_EQ(test, iommufd_viommu_get_vdev_id(NULL, NULL, &value),
-			-ENOENT);
-	KUNIT_EXPECT_EQ(test,
-			iommufd_viommu_report_event(NULL, 0, &value,
-						    sizeof(value)),
-			-EOPNOTSUPP);
-	/* Nothing was written. */
-	KUNIT_EXPECT_EQ(test, value, 1);
-}
-
 /* VFIO asks without knowing whether there is anything to ask about. */
 static void context_test_has_no_group(struct kunit *test)
 {
@@ -85,7 +60,6 @@ static void context_test_has_no_group(struct kunit *test)
 static struct kunit_case context_test_cases[] = {
 	KUNIT_CASE(context_test_no_iommu_first),
 	KUNIT_CASE(context_test_no_iommu_second),
-	KUNIT_CASE(context_test_no_viommu),
 	KUNIT_CASE(context_test_has_no_group),
 	{}
 };

@@ -16,7 +16,7 @@ static void init_map(struct kunit *test, struct mapping *map,
 	memset(map, 0, sizeof(*map));
 	map->first = FIRST;
 	map->last = FIRST + num_pages * PAGE_SIZE - 1;
-	map->dirty = dirty_bits_alloc(num_pages * PAGE_SIZE);
+	map->dirty = dirty_bits_alloc(num_pages * PAGE_SIZE, PAGE_SHIFT);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(map->dirty));
 }
 
@@ -43,7 +43,8 @@ static void dirty_test_alloc(struct kunit *test)
 	}
 	if (BITS_PER_LONG == 64)
 		KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EINVAL),
-				    dirty_bits_alloc((1UL << 31) * PAGE_SIZE));
+				    dirty_bits_alloc((1UL << 31) * PAGE_SIZE,
+						     PAGE_SHIFT));
 	dirty_bits_free(NULL);
 }
 
@@ -69,11 +70,11 @@ static void driver_sets(struct kunit *test, struct mapping *map,
 		.first = map->first + page * PAGE_SIZE,
 		.length = num * PAGE_SIZE,
 	};
+	struct dirty_window window = dirty_window_of(map);
 
 	/* Its errors come through. */
 	KUNIT_EXPECT_EQ(test, -EXDEV,
-			ioasid_fill_bits(map->dirty, map->first,
-					 mapping_length(map), driver, &write));
+			ioasid_fill_bits(&window, driver, &write));
 }
 
 static void dirty_test_driver(struct kunit *test)
@@ -107,15 +108,14 @@ static void dirty_test_driver_outside(struct kunit *test)
 	struct driver_write before = { FIRST - PAGE_SIZE, PAGE_SIZE };
 	struct driver_write behind = { FIRST + 64 * PAGE_SIZE, PAGE_SIZE };
 	struct driver_write across = { FIRST + 63 * PAGE_SIZE, SZ_2M };
+	struct dirty_window window;
 	struct mapping map;
 
 	init_map(test, &map, 64);
-	ioasid_fill_bits(map.dirty, map.first, mapping_length(&map), driver,
-			 &before);
-	ioasid_fill_bits(map.dirty, map.first, mapping_length(&map), driver,
-			 &behind);
-	ioasid_fill_bits(map.dirty, map.first, mapping_length(&map), driver,
-			 &across);
+	window = dirty_window_of(&map);
+	ioasid_fill_bits(&window, driver, &before);
+	ioasid_fill_bits(&window, driver, &behind);
+	ioasid_fill_bits(&window, driver, &across);
 	KUNIT_EXPECT_EQ(test, weight(&map), 0);
 	dirty_bits_free(map.dirty);
 }

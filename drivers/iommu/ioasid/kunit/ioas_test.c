@@ -27,6 +27,7 @@ static int ioas_test_init(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, priv->ioas.permitted);
 	for (i = 0; i < ARRAY_SIZE(priv->pt); i++) {
 		priv->pt[i].domain = &priv->domain[i];
+		priv->pt[i].filled = true;
 		priv->domain[i].pgsize_bitmap = SZ_4K | SZ_2M;
 		priv->domain[i].geometry.aperture_end = ULONG_MAX;
 	}
@@ -84,7 +85,7 @@ static void ioas_test_apertures(struct kunit *test)
 	priv->domain[1].pgsize_bitmap = SZ_64K | SZ_2M;
 
 	add_table(test, 0);
-	KUNIT_EXPECT_EQ(test, priv->ioas.alignment, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, priv->ioas.alignment, SZ_4K);
 	expect_permitted(test, 0, SZ_1M, SZ_1G - 1);
 	add_table(test, 1);
 	KUNIT_EXPECT_EQ(test, priv->ioas.alignment, SZ_64K);
@@ -93,8 +94,45 @@ static void ioas_test_apertures(struct kunit *test)
 	remove_table(test, 0);
 	expect_permitted(test, 0, SZ_64K, SZ_512M - 1);
 	remove_table(test, 1);
-	KUNIT_EXPECT_EQ(test, priv->ioas.alignment, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, priv->ioas.alignment, 1);
 	expect_permitted(test, 0, 0, ULONG_MAX);
+	/* One without a format narrows nothing yet. */
+	priv->pt[0].filled = false;
+	add_table(test, 0);
+	KUNIT_EXPECT_EQ(test, priv->ioas.alignment, 1);
+	expect_permitted(test, 0, 0, ULONG_MAX);
+	remove_table(test, 0);
+}
+
+/* One whose format is not known yet demands nothing. */
+static void ioas_test_not_filled(struct kunit *test)
+{
+	struct ioas_test *priv = test->priv;
+
+	priv->domain[0].geometry.aperture_end = 0;
+	priv->pt[0].filled = false;
+	add_table(test, 0);
+	KUNIT_EXPECT_EQ(test, priv->ioas.alignment, 1);
+	KUNIT_EXPECT_EQ(test, priv->ioas.permitted->num, 1);
+	expect_permitted(test, 0, 0, ULONG_MAX);
+}
+
+/* In-kernel users of whole pages, and mappings that are to be cut */
+static void ioas_test_alignment(struct kunit *test)
+{
+	struct ioas_test *priv = test->priv;
+	struct ioasid *ioas = &priv->ioas;
+
+	guard(mutex)(&ioas->lock);
+	ioasid_update_alignment(ioas);
+	KUNIT_EXPECT_EQ(test, ioas->alignment, 1);
+	ioas->num_page_users = 1;
+	ioasid_update_alignment(ioas);
+	KUNIT_EXPECT_EQ(test, ioas->alignment, PAGE_SIZE);
+	ioas->num_page_users = 0;
+	ioas->single_pages = true;
+	ioasid_update_alignment(ioas);
+	KUNIT_EXPECT_EQ(test, ioas->alignment, PAGE_SIZE);
 }
 
 /* Two that reach nothing together leave nothing to map. */
@@ -132,6 +170,140 @@ static void ioas_test_msi_window(struct kunit *test)
 	expect_permitted(test, 0, 0, ULONG_MAX);
 }
 
+/* A mapping of 16 pages of memory that nobody has pinned */
+static struct mapping *add_mapping(struct kunit *test, unsigned long first)
+{
+	struct ioas_test *priv = test->priv;
+	struct pinned_mem *mem = kunit_kzalloc(test, sizeof(*mem), GFP_KERNEL);
+	struct mapping *map = kunit_kzalloc(test, sizeof(*map), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	KUNIT_ASSERT_NOT_NULL(test, map);
+	refcount_set(&mem->refs, 1);
+	mem->source = PINNED_MEM_USER;
+	map->mem = mem;
+	map->first = first;
+	map->last = first + 16 * PAGE_SIZE - 1;
+	map->state = MAPPING_LIVE;
+	KUNIT_ASSERT_EQ(test, mapping_insert(&priv->ioas.mappings, map), 0);
+	priv->ioas.num_mappings++;
+	return map;
+}
+
+/* Tables with large entries, in-kernel users and memory of devices cannot do it. */
+static void ioas_test_cut(struct kunit *test)
+{
+	struct mapping *map = add_mapping(test, SZ_1M), *tail;
+	unsigned int limit = ioasid_dma_entry_limit;
+	struct ioas_test *priv = test->priv;
+	unsigned long at = SZ_1M + 3 * PAGE_SIZE;
+	struct ioasid *ioas = &priv->ioas;
+
+	/* Nothing is cut where a mapping ends, or where none is. */
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, map->last), 0);
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, map->first - 1), 0);
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, map->last + 1), 0);
+	KUNIT_EXPECT_EQ(test, ioas->num_mappings, 1);
+
+	map->state = MAPPING_BUSY;
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, at - 1), -EBUSY);
+	map->state = MAPPING_LEAVING;
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, at - 1), -EBUSY);
+	map->state = MAPPING_LIVE;
+	map->mem->source = PINNED_MEM_DMA_BUF;
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, at - 1), -EOPNOTSUPP);
+	map->mem->source = PINNED_MEM_USER;
+	map->num_accesses = 1;
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, at - 1), -EINVAL);
+	map->num_accesses = 0;
+	add_table(test, 0);
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, at - 1), -EINVAL);
+	ioas->single_pages = true;
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, at), -EINVAL);
+	ioasid_dma_entry_limit = 1;
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, at - 1), -ENOSPC);
+	ioasid_dma_entry_limit = limit;
+	KUNIT_EXPECT_EQ(test, ioas->num_mappings, 1);
+	KUNIT_EXPECT_EQ(test, map->last, SZ_1M + 16 * PAGE_SIZE - 1);
+
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, at - 1), 0);
+	KUNIT_EXPECT_EQ(test, ioas->num_mappings, 2);
+	KUNIT_EXPECT_EQ(test, map->last, at - 1);
+	tail = mapping_find(&ioas->mappings, at);
+	KUNIT_ASSERT_PTR_NE(test, tail, map);
+	KUNIT_EXPECT_EQ(test, tail->first, at);
+	KUNIT_EXPECT_EQ(test, tail->offset, 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, refcount_read(&map->mem->refs), 2);
+	/* The same again finds it done. */
+	KUNIT_EXPECT_EQ(test, ioasid_cut(ioas, at - 1), 0);
+	KUNIT_EXPECT_EQ(test, ioas->num_mappings, 2);
+	mapping_erase(&ioas->mappings, tail);
+	kfree(tail);
+}
+
+/* What a copy is made of */
+static void ioas_test_slices(struct kunit *test)
+{
+	struct mapping *one = add_mapping(test, SZ_1M);
+	struct mapping *two = add_mapping(test, SZ_1M + 16 * PAGE_SIZE);
+	unsigned long at = SZ_1M + 5 * PAGE_SIZE;
+	struct ioas_test *priv = test->priv;
+	struct ioasid *ioas = &priv->ioas;
+	struct ioasid_map args = {};
+
+	two->offset = 7;
+	KUNIT_ASSERT_EQ(test, ioasid_get_slices(ioas, at, 20 * PAGE_SIZE,
+						&args), 0);
+	KUNIT_EXPECT_EQ(test, args.length, 20 * PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, args.num_slices, 2);
+	KUNIT_EXPECT_PTR_EQ(test, args.slice[0].mem, one->mem);
+	KUNIT_EXPECT_EQ(test, args.slice[0].offset, 5 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, args.slice[0].length, 11 * PAGE_SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, args.slice[1].mem, two->mem);
+	KUNIT_EXPECT_EQ(test, args.slice[1].offset, 7);
+	KUNIT_EXPECT_EQ(test, args.slice[1].length, 9 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, refcount_read(&one->mem->refs), 2);
+	ioasid_put_slices(&args);
+	KUNIT_EXPECT_EQ(test, refcount_read(&one->mem->refs), 1);
+	KUNIT_EXPECT_EQ(test, refcount_read(&two->mem->refs), 1);
+
+	/* Not mapped at the start, at the end, at all, or not yet */
+	KUNIT_EXPECT_EQ(test, ioasid_get_slices(ioas, SZ_1M - 1, 2, &args),
+			-ENOENT);
+	KUNIT_EXPECT_EQ(test, ioasid_get_slices(ioas, at, 28 * PAGE_SIZE,
+						&args), -ENOENT);
+	KUNIT_EXPECT_EQ(test, ioasid_get_slices(ioas, 0, SZ_1M, &args),
+			-ENOENT);
+	two->state = MAPPING_BUSY;
+	KUNIT_EXPECT_EQ(test, ioasid_get_slices(ioas, at, 20 * PAGE_SIZE,
+						&args), -ENOENT);
+	KUNIT_EXPECT_EQ(test, refcount_read(&one->mem->refs), 1);
+	KUNIT_EXPECT_EQ(test, refcount_read(&two->mem->refs), 1);
+}
+
+/* What is promised may not be taken away, and what there is not cannot be. */
+static void ioas_test_allowed(struct kunit *test)
+{
+	struct iova_ranges *allowed = iova_ranges_alloc(1);
+	struct ioas_test *priv = test->priv;
+	struct ioasid *ioas = &priv->ioas;
+
+	KUNIT_ASSERT_NOT_NULL(test, allowed);
+	priv->domain[0].geometry.aperture_end = SZ_1G - 1;
+	add_table(test, 0);
+	iova_ranges_set(allowed, SZ_512M, SZ_1G);
+	KUNIT_EXPECT_EQ(test, ioasid_set_allowed(ioas, allowed), -EADDRINUSE);
+	KUNIT_EXPECT_NULL(test, ioas->allowed);
+	iova_ranges_set(allowed, SZ_512M, SZ_1G - 1);
+	KUNIT_ASSERT_EQ(test, ioasid_set_allowed(ioas, allowed), 0);
+	KUNIT_EXPECT_PTR_EQ(test, ioas->allowed, allowed);
+	KUNIT_EXPECT_EQ(test, ioasid_reserve_for_test(ioas, SZ_1G - 1, SZ_1G),
+			-EADDRINUSE);
+	KUNIT_EXPECT_EQ(test, ioas->num_reserved, 0);
+	KUNIT_EXPECT_EQ(test, ioasid_set_allowed(ioas, NULL), 0);
+	KUNIT_EXPECT_NULL(test, ioas->allowed);
+}
+
 static void ioas_test_reserved_bounds(struct kunit *test)
 {
 	struct iommu_resv_region region = {
@@ -162,8 +334,13 @@ static void ioas_test_reserved_bounds(struct kunit *test)
 
 static struct kunit_case ioas_test_cases[] = {
 	KUNIT_CASE(ioas_test_apertures),
+	KUNIT_CASE(ioas_test_not_filled),
+	KUNIT_CASE(ioas_test_alignment),
 	KUNIT_CASE(ioas_test_disjoint),
 	KUNIT_CASE(ioas_test_msi_window),
+	KUNIT_CASE(ioas_test_cut),
+	KUNIT_CASE(ioas_test_slices),
+	KUNIT_CASE(ioas_test_allowed),
 	KUNIT_CASE(ioas_test_reserved_bounds),
 	{}
 };

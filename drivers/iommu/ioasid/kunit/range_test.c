@@ -77,10 +77,32 @@ static void range_test_contain(struct kunit *test)
 	kfree(ranges);
 }
 
+static void range_test_touch(struct kunit *test)
+{
+	struct iova_ranges *ranges = new_ranges(test, 3);
+
+	iova_ranges_set(ranges, 0x1000, 0x5fff);
+	iova_ranges_cut(ranges, 0x3000, 0x3fff);
+	KUNIT_EXPECT_TRUE(test, iova_ranges_touch(ranges, 0x1000, 0x1000));
+	KUNIT_EXPECT_TRUE(test, iova_ranges_touch(ranges, 0x5fff, ULONG_MAX));
+	KUNIT_EXPECT_TRUE(test, iova_ranges_touch(ranges, 0, ULONG_MAX));
+	KUNIT_EXPECT_TRUE(test, iova_ranges_touch(ranges, 0, 0x1000));
+	/* From one range over the hole to the other, and from the hole on */
+	KUNIT_EXPECT_TRUE(test, iova_ranges_touch(ranges, 0x2fff, 0x4000));
+	KUNIT_EXPECT_TRUE(test, iova_ranges_touch(ranges, 0x3000, 0x4000));
+	KUNIT_EXPECT_FALSE(test, iova_ranges_touch(ranges, 0x3000, 0x3fff));
+	KUNIT_EXPECT_FALSE(test, iova_ranges_touch(ranges, 0, 0xfff));
+	KUNIT_EXPECT_FALSE(test, iova_ranges_touch(ranges, 0x6000, ULONG_MAX));
+	ranges->num = 0;
+	KUNIT_EXPECT_FALSE(test, iova_ranges_touch(ranges, 0, ULONG_MAX));
+	kfree(ranges);
+}
+
 static struct kunit_case range_test_cases[] = {
 	KUNIT_CASE(range_test_cut),
 	KUNIT_CASE(range_test_cut_nothing),
 	KUNIT_CASE(range_test_contain),
+	KUNIT_CASE(range_test_touch),
 	{}
 };
 

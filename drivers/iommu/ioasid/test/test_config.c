@@ -40,6 +40,7 @@ static const char *const kind_names[] = {
 	[TEST_KIND_VFIO] = "vfio",
 	[TEST_KIND_KERNEL] = "kernel",
 	[TEST_KIND_NONE] = "none",
+	[TEST_KIND_PCI] = "pci",
 };
 
 static const char *const driver_names[] = {
@@ -78,17 +79,12 @@ static void set_name(struct test_device *tdev, const char *name)
 	strscpy(tdev->name, name);
 }
 
-static int plug(struct test_device *tdev)
+/* Makes a platform device. */
+static int add_platform_device(struct test_device *tdev)
 {
-	struct test_iommu *iommu = tdev->owner;
 	struct platform_device *pdev;
 	int rc;
 
-	lockdep_assert_held(&tdev->lock);
-
-	guard(mutex)(&iommu->lock);
-	if (!iommu->enabled)
-		return -ENODEV;
 	rc = ida_alloc(&device_ids, GFP_KERNEL);
 	if (rc < 0)
 		return rc;
@@ -98,36 +94,61 @@ static int plug(struct test_device *tdev)
 		rc = PTR_ERR(pdev);
 		goto err_id;
 	}
-	/* It cannot be removed while it is plugged: that could take for ever. */
-	rc = configfs_depend_item_unlocked(&test_subsystem,
-					   &tdev->group.cg_item);
-	if (rc) {
-		platform_device_put(pdev);
-		goto err_id;
-	}
 	test_msi_set_domain(tdev, &pdev->dev);
-	tdev->pdev = pdev;
-	rc = ioasid_test_device_add(pdev, iommu->fwnode);
+	tdev->dev = &pdev->dev;
+	rc = ioasid_test_device_add(pdev, tdev->owner->fwnode);
 	if (rc) {
 		platform_device_put(pdev);
-		goto err_pdev;
+		goto err_dev;
 	}
 	if (!pdev->dev.iommu_group ||
 	    (tdev->kind != TEST_KIND_NONE && !pdev->dev.driver)) {
 		platform_device_unregister(pdev);
 		rc = -EIO;
-		goto err_pdev;
+		goto err_dev;
 	}
-	iommu->num_enabled++;
-	set_name(tdev, dev_name(&pdev->dev));
 	return 0;
 
-err_pdev:
-	configfs_undepend_item(&tdev->group.cg_item);
-	tdev->pdev = NULL;
+err_dev:
+	tdev->dev = NULL;
 err_id:
 	ida_free(&device_ids, tdev->id);
 	return rc;
+}
+
+static void remove_platform_device(struct test_device *tdev)
+{
+	platform_device_unregister(to_platform_device(tdev->dev));
+	tdev->dev = NULL;
+	ida_free(&device_ids, tdev->id);
+}
+
+static int plug(struct test_device *tdev)
+{
+	struct test_iommu *iommu = tdev->owner;
+	int rc;
+
+	lockdep_assert_held(&tdev->lock);
+
+	guard(mutex)(&iommu->lock);
+	if (!iommu->enabled)
+		return -ENODEV;
+	/* It cannot be removed while it is plugged: that could take for ever. */
+	rc = configfs_depend_item_unlocked(&test_subsystem,
+					   &tdev->group.cg_item);
+	if (rc)
+		return rc;
+	if (tdev->kind == TEST_KIND_PCI)
+		rc = test_pci_claim(tdev);
+	else
+		rc = add_platform_device(tdev);
+	if (rc) {
+		configfs_undepend_item(&tdev->group.cg_item);
+		return rc;
+	}
+	iommu->num_enabled++;
+	set_name(tdev, dev_name(tdev->dev));
+	return 0;
 }
 
 /* VFIO waits for who has opened the device. */
@@ -135,12 +156,13 @@ static void unplug(struct test_device *tdev)
 {
 	lockdep_assert_held(&tdev->lock);
 
-	if (!tdev->pdev)
+	if (!tdev->dev)
 		return;
-	platform_device_unregister(tdev->pdev);
-	tdev->pdev = NULL;
+	if (tdev->kind == TEST_KIND_PCI)
+		test_pci_release(tdev);
+	else
+		remove_platform_device(tdev);
 	set_name(tdev, "");
-	ida_free(&device_ids, tdev->id);
 	configfs_undepend_item(&tdev->group.cg_item);
 	guard(mutex)(&tdev->owner->lock);
 	tdev->owner->num_enabled--;
@@ -148,7 +170,7 @@ static void unplug(struct test_device *tdev)
 
 static ssize_t test_device_enabled_show(struct config_item *item, char *page)
 {
-	return sysfs_emit(page, "%d\n", !!READ_ONCE(to_test_device(item)->pdev));
+	return sysfs_emit(page, "%d\n", !!READ_ONCE(to_test_device(item)->dev));
 }
 
 static ssize_t test_device_enabled_store(struct config_item *item,
@@ -164,7 +186,7 @@ static ssize_t test_device_enabled_store(struct config_item *item,
 	guard(mutex)(&tdev->lock);
 	if (!on)
 		unplug(tdev);
-	else if (!tdev->pdev)
+	else if (!tdev->dev)
 		rc = plug(tdev);
 	return rc ? rc : count;
 }
@@ -192,7 +214,7 @@ static ssize_t test_device_group_store(struct config_item *item,
 	size_t length = strcspn(page, "\n");
 
 	guard(mutex)(&tdev->lock);
-	if (tdev->pdev)
+	if (tdev->dev)
 		return -EBUSY;
 	if (length >= TEST_GROUP_NAME)
 		return -EINVAL;
@@ -215,18 +237,57 @@ static ssize_t test_device_kind_store(struct config_item *item,
 	if (kind < 0)
 		return kind;
 	guard(mutex)(&tdev->lock);
-	if (tdev->pdev)
+	if (tdev->dev)
 		return -EBUSY;
 	tdev->kind = kind;
 	return count;
 }
 CONFIGFS_ATTR(test_device_, kind);
 
+/* As in sysfs; nothing if there is none. */
+static ssize_t test_device_address_show(struct config_item *item, char *page)
+{
+	struct test_device *tdev = to_test_device(item);
+	struct test_address *address = &tdev->address;
+
+	/* As for the name. */
+	guard(spinlock)(&tdev->requests_lock);
+	if (!address->valid)
+		return sysfs_emit(page, "\n");
+	return sysfs_emit(page, "%04x:%02x:%02x.%u\n", address->domain,
+			  address->bus, PCI_SLOT(address->devfn),
+			  PCI_FUNC(address->devfn));
+}
+
+static ssize_t test_device_address_store(struct config_item *item,
+					 const char *page, size_t count)
+{
+	struct test_device *tdev = to_test_device(item);
+	unsigned int domain, bus, slot, function;
+
+	if (sscanf(page, "%x:%x:%x.%u", &domain, &bus, &slot, &function) != 4 ||
+	    bus > 0xff || slot > 0x1f || function > 7)
+		return -EINVAL;
+	guard(mutex)(&tdev->lock);
+	if (tdev->dev)
+		return -EBUSY;
+	guard(spinlock)(&tdev->requests_lock);
+	tdev->address = (struct test_address){
+		.valid = true,
+		.domain = domain,
+		.bus = bus,
+		.devfn = PCI_DEVFN(slot, function),
+	};
+	return count;
+}
+CONFIGFS_ATTR(test_device_, address);
+
 static struct configfs_attribute *test_device_attrs[] = {
 	&test_device_attr_enabled,
 	&test_device_attr_name,
 	&test_device_attr_group,
 	&test_device_attr_kind,
+	&test_device_attr_address,
 	NULL,
 };
 

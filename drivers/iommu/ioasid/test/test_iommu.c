@@ -589,9 +589,11 @@ static struct iommu_device *test_probe_device(struct device *dev)
 	struct test_iommu *iommu;
 	int rc;
 
-	if (!dev_is_platform(dev))
+	if (!dev_is_platform(dev) && !dev_is_pci(dev))
 		return ERR_PTR(-ENODEV);
 	tdev = test_device_of(dev);
+	if (!tdev)
+		return ERR_PTR(-ENODEV);
 	iommu = tdev->owner;
 	rc = test_should_fail(iommu, TEST_OP_PROBE);
 	if (rc)
@@ -639,7 +641,7 @@ static struct iommu_group *test_device_group(struct device *dev)
 			if (other == tdev ||
 			    strcmp(other->group_name, tdev->group_name))
 				continue;
-			group = other->pdev->dev.iommu_group;
+			group = other->dev->iommu_group;
 			if (group)
 				return iommu_group_ref_get(group);
 		}
@@ -756,7 +758,7 @@ enum ioasid_test_fault test_page_request(struct test_device *tdev, u32 flags,
 					 u32 pasid, u64 iova, bool write,
 					 const atomic_t *stoppers)
 {
-	struct device *dev = &tdev->pdev->dev;
+	struct device *dev = tdev->dev;
 	struct test_request request = {
 		.stoppers = stoppers,
 		.code = IOMMU_PAGE_RESP_INVALID,

@@ -7,12 +7,14 @@
  *   test_walk.c    the "hardware": walks page tables and caches what it finds
  *   test_device.c  the VFIO device and its DMA engine
  *   test_msi.c     the interrupts of the devices
+ *   test_pci.c     PCI functions that are behind it in name only
  *   test_probe.c   built in: what the IOMMU core has for built-in code only
  *
  * Locks, in the order in which they are taken:
  *
  *   test_device.lock    attributes and state of a device in configfs
  *   test_iommu.lock     the same of an IOMMU
+ *   (a PCI function's own lock, to put it behind an IOMMU)
  *   (the IOMMU core's locks; the driver's callbacks run under them)
  *   test_device.fault_sem  held for reading while a fault is being reported, and
  *                       for writing when the device is detached: no fault is
@@ -37,6 +39,7 @@
 #include <linux/iommu.h>
 #include <linux/msi.h>
 #include <linux/mutex.h>
+#include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
@@ -166,6 +169,21 @@ enum test_kind {
 	TEST_KIND_VFIO,
 	TEST_KIND_KERNEL,
 	TEST_KIND_NONE,
+	TEST_KIND_PCI,
+};
+
+/**
+ * struct test_address - Where a PCI function is
+ * @valid: It was set
+ * @domain: As in Linux
+ * @bus: Number of the bus
+ * @devfn: Number of device and function
+ */
+struct test_address {
+	bool valid;
+	u32 domain;
+	u8 bus;
+	u8 devfn;
 };
 
 #define TEST_GROUP_NAME	32
@@ -173,32 +191,36 @@ enum test_kind {
 /**
  * struct test_device - A device behind an IOMMU
  * @group: In configfs
- * @lock: Protects what follows, up to @pdev
+ * @lock: Protects what follows, up to @dev
  * @owner: The IOMMU
  * @kind: What driver it is for
+ * @address: Of the PCI function, if that is the kind; under @requests_lock, too
  * @group_name: Devices with the same name share an IOMMU group, "" if alone
  * @id: Number in its name
- * @pdev: The device when it is plugged, else NULL
+ * @dev: The device when it is plugged, else NULL; a platform device or, of that
+ *       kind, a PCI function
  * @entry: In test_iommu.members
  * @in_iopf: It is in its IOMMU's queue of page requests
  * @fault_sem: See above; written to change what faults are reported for
  * @domain: What plain DMA is attached to, NULL if blocked; under test_dma_lock
  * @pasids: What DMA with a PASID is attached to; under test_dma_lock
- * @requests_lock: Protects @requests and @next_request
+ * @requests_lock: Protects @requests and @next_request, and what can be read
+ *                 while the device is being unplugged
  * @requests: struct test_request that wait for an answer
  * @next_request: Number of the next
- * @name: Of @pdev, "" if there is none; under @requests_lock
+ * @name: Of @dev, "" if there is none; under @requests_lock
  * @msg_lock: Protects @msg
  * @msg: Messages of its interrupts, by vector
  */
 struct test_device {
 	struct config_group group;
-	struct mutex lock; /* what follows, up to pdev */
+	struct mutex lock; /* what follows, up to dev */
 	struct test_iommu *owner;
 	enum test_kind kind;
+	struct test_address address;
 	char group_name[TEST_GROUP_NAME];
 	int id;
-	struct platform_device *pdev;
+	struct device *dev;
 	struct list_head entry;
 	bool in_iopf;
 	struct rw_semaphore fault_sem;
@@ -212,8 +234,30 @@ struct test_device {
 	struct msi_msg msg[IOASID_TEST_NUM_MSI];
 };
 
+#ifdef CONFIG_PCI
+struct test_device *test_pci_device(const struct device *dev);
+int test_pci_claim(struct test_device *tdev);
+void test_pci_release(struct test_device *tdev);
+#else
+static inline struct test_device *test_pci_device(const struct device *dev)
+{
+	return NULL;
+}
+
+static inline int test_pci_claim(struct test_device *tdev)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void test_pci_release(struct test_device *tdev)
+{
+}
+#endif
+
 static inline struct test_device *test_device_of(struct device *dev)
 {
+	if (dev_is_pci(dev))
+		return test_pci_device(dev);
 	return *(struct test_device **)dev_get_platdata(dev);
 }
 
@@ -339,6 +383,8 @@ bool test_msi_send(struct test_device *tdev, struct device *dev,
 
 int ioasid_test_device_add(struct platform_device *pdev,
 			   struct fwnode_handle *iommu_fwnode);
+int ioasid_test_device_probe(struct device *dev,
+			     struct fwnode_handle *iommu_fwnode);
 int ioasid_test_prepare_msi(struct msi_desc *desc, phys_addr_t doorbell);
 
 #endif

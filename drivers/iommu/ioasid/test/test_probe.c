@@ -45,6 +45,33 @@ int ioasid_test_device_add(struct platform_device *pdev,
 EXPORT_SYMBOL_GPL(ioasid_test_device_add);
 
 /**
+ * ioasid_test_device_probe - Put a device that is there behind an IOMMU
+ * @dev: The device, without a driver or an IOMMU
+ * @iommu_fwnode: fwnode of the IOMMU's own device
+ *
+ * Context: Process context; the device is locked.
+ *
+ * Return: 0, or a negative errno: then it is as it was.
+ */
+int ioasid_test_device_probe(struct device *dev,
+			     struct fwnode_handle *iommu_fwnode)
+{
+	int rc;
+
+	scoped_guard(mutex, &iommu_probe_device_lock)
+		rc = iommu_fwspec_init(dev, iommu_fwnode);
+	if (!rc)
+		rc = iommu_probe_device(dev);
+	if (rc) {
+		guard(mutex)(&iommu_probe_device_lock);
+		if (dev->iommu && !dev->iommu_group)
+			dev_iommu_free(dev);
+	}
+	return rc;
+}
+EXPORT_SYMBOL_GPL(ioasid_test_device_probe);
+
+/**
  * ioasid_test_prepare_msi - Give a doorbell an address that a device reaches
  * @desc: The interrupt
  * @doorbell: Physical address of the doorbell

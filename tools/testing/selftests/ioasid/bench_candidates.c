@@ -105,7 +105,7 @@ static int type1_unmap(struct session *session, __u64 iova, size_t size)
 	return unmap.size == size ? 0 : -ENOENT;
 }
 
-/* ---- devices that are bound to /dev/iommu, for the next two ---- */
+/* ---- devices that are bound to /dev/iommu, for the next ones ---- */
 
 static int bound_open(struct session *session)
 {
@@ -133,7 +133,7 @@ static int bound_detach(struct session *session, int which)
 	return vfio_detach(session->dev[which].fd);
 }
 
-/* ---- the ioctls of iommufd ---- */
+/* ---- the ioctls of iommufd, whoever answers them ---- */
 
 static int iommufd_open(struct session *session)
 {
@@ -263,6 +263,18 @@ const struct candidate candidates[] = {
 		.map = native_map,
 		.map_file = native_map_file,
 		.unmap = native_unmap,
+	}, {
+		/* What "iommufd" does, on the other kernel */
+		.name = "front",
+		.memfd = "as a file",
+		.maps_before_attach = true,
+		.open = iommufd_open,
+		.close = session_close,
+		.attach = bound_attach,
+		.detach = bound_detach,
+		.map = iommufd_map,
+		.map_file = iommufd_map_file,
+		.unmap = iommufd_unmap,
 	},
 };
 

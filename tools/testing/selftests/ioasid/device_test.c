@@ -98,6 +98,65 @@ int test_device_try(struct dma_device *dev,
 	return rc ? rc : (int)status.fault;
 }
 
+/* Return: as test_device_try(). */
+int test_device_fill(struct dma_device *dev, __u64 iova, __u64 length,
+		     __u64 pattern)
+{
+	struct ioasid_test_command command = {
+		.op = IOASID_TEST_FILL,
+		.iova = iova,
+		.length = length,
+		.pattern = pattern,
+	};
+
+	return test_device_try(dev, &command);
+}
+
+/* Return: as test_device_try(), -EILSEQ if it has met anything else. */
+int test_device_compare(struct dma_device *dev, __u64 iova, __u64 length,
+			__u64 pattern)
+{
+	struct ioasid_test_command command = {
+		.op = IOASID_TEST_COMPARE,
+		.iova = iova,
+		.length = length,
+		.pattern = pattern,
+		.pattern2 = pattern,
+	};
+	struct ioasid_test_status status;
+	int rc;
+
+	rc = test_device_try(dev, &command);
+	if (!rc)
+		rc = test_device_status(dev, 0, &status);
+	if (!rc && status.mismatches)
+		rc = -EILSEQ;
+	return rc;
+}
+
+/* Waits until a command that runs on has done something more. */
+int test_device_progress(struct dma_device *dev, unsigned int channel)
+{
+	struct ioasid_test_status status;
+	double end = seconds() + 10;
+	__u64 seen = ~0ULL;
+	int rc;
+
+	while (seconds() < end) {
+		rc = test_device_status(dev, channel, &status);
+		if (rc)
+			return rc;
+		if (!status.running)
+			return -EPIPE;
+		if (seen == ~0ULL)
+			seen = status.bytes + status.faults;
+		else if (status.bytes + status.faults >= seen + 256)
+			return 0;
+		usleep(100);
+	}
+	return -ETIMEDOUT;
+}
+
 int test_device_buffer_read(struct dma_device *dev, off_t offset, void *data,
 			    size_t length)
 {

@@ -483,7 +483,7 @@ TEST_F(dma, replace_fails)
 				self->mem + PAGE, TEST_IOVA, PAGE));
 	ASSERT_EQ(0, ioasid_map(self->iommu, conflict, READ_WRITE,
 				self->mem + PAGE, MSI_FIRST, PAGE));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, conflict));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, conflict));
 	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
 	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem + PAGE));
 	ASSERT_EQ(0, ioasid_totals(self->iommu, conflict, &info));

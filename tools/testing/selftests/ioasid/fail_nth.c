@@ -21,6 +21,7 @@
 #include "access_utils.h"
 #include "device_utils.h"
 #include "ioasid_utils.h"
+#include "iommufd_utils.h"
 #include "test_iommu_utils.h"
 
 #define MEM_PAGES	24
@@ -38,6 +39,10 @@ FIXTURE(fail_nth) {
 	struct dma_device second;
 	__u32 ioasid;
 	__u32 other;
+	__u32 hwpt;
+	__u32 parent;
+	__u32 fault;
+	int queue;
 	__u64 iova;
 	char *mem;
 	int memfd;
@@ -108,6 +113,7 @@ FIXTURE_SETUP(fail_nth)
 	self->access = -1;
 	self->memfd = -1;
 	self->hugefd = -1;
+	self->queue = -1;
 	self->dev.fd = -1;
 	self->second.fd = -1;
 	test_iommu_remove_all();
@@ -143,6 +149,7 @@ FIXTURE_TEARDOWN(fail_nth)
 	dev_close(&self->second);
 	test_iommu_remove_all();
 	close_fd(&self->access);
+	close_fd(&self->queue);
 	close_fd(&self->group);
 	close_fd(&self->fresh);
 	close_fd(&self->iommu);
@@ -1585,6 +1592,619 @@ TEST_F_TIMEOUT(fail_nth, access_close, 60)
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
 	run(_metadata, self, &step);
+}
+
+/* ---- iommufd's interface ---- */
+
+static int call_ioas_alloc(struct _test_data_fail_nth *self)
+{
+	return ioas_alloc(self->iommu, &self->other);
+}
+
+static int call_ioas_destroy(struct _test_data_fail_nth *self)
+{
+	return iommufd_destroy(self->iommu, self->other);
+}
+
+static int call_ioas_map(struct _test_data_fail_nth *self)
+{
+	return ioas_map(self->iommu, self->ioasid, IOAS_RW, self->mem,
+			TEST_IOVA, MEM_PAGES * PAGE);
+}
+
+static int call_ioas_map_file(struct _test_data_fail_nth *self)
+{
+	return ioas_map_file(self->iommu, self->ioasid, IOAS_RW, self->memfd, 0,
+			     TEST_IOVA, MEM_PAGES * PAGE);
+}
+
+/* Parts of the two mappings of make_source() */
+static int call_ioas_copy(struct _test_data_fail_nth *self)
+{
+	return ioas_copy(self->iommu, self->other, TEST_IOVA + 2 * PAGE,
+			 self->ioasid, TEST_IOVA, 8 * PAGE, IOAS_RW);
+}
+
+static int make_source(struct _test_data_fail_nth *self)
+{
+	int rc = ioas_map(self->iommu, self->other, IOAS_RW, self->mem,
+			  TEST_IOVA, 5 * PAGE);
+
+	return rc ? rc : ioas_map(self->iommu, self->other, IOAS_RW,
+				  self->mem + 8 * PAGE, TEST_IOVA + 5 * PAGE,
+				  8 * PAGE);
+}
+
+static int call_ioas_unmap(struct _test_data_fail_nth *self)
+{
+	return ioas_unmap(self->iommu, self->ioasid, 0, ~0ULL, NULL);
+}
+
+static int allow(struct _test_data_fail_nth *self, __u32 num)
+{
+	struct iommu_iova_range ranges[2] = {
+		{ .start = TEST_IOVA, .last = 2 * TEST_IOVA - 1 },
+		{ .start = 0x100000, .last = 0x1fffff },
+	};
+	struct iommu_ioas_allow_iovas cmd = {
+		.size = sizeof(cmd),
+		.ioas_id = self->ioasid,
+		.num_iovas = num,
+		.allowed_iovas = (uintptr_t)ranges,
+	};
+
+	return iommu_call(self->iommu, IOMMU_IOAS_ALLOW_IOVAS, &cmd);
+}
+
+static int call_ioas_allow(struct _test_data_fail_nth *self)
+{
+	return allow(self, 2);
+}
+
+static int ioas_allow_all(struct _test_data_fail_nth *self)
+{
+	return allow(self, 0);
+}
+
+static int call_ioas_ranges(struct _test_data_fail_nth *self)
+{
+	struct iommu_iova_range ranges[4];
+	__u64 alignment;
+	__u32 num = 4;
+
+	return ioas_ranges(self->iommu, self->ioasid, ranges, &num, &alignment);
+}
+
+static int call_huge_pages_off(struct _test_data_fail_nth *self)
+{
+	return ioas_huge_pages(self->iommu, self->ioasid, false);
+}
+
+static int huge_pages_on(struct _test_data_fail_nth *self)
+{
+	return ioas_huge_pages(self->iommu, self->ioasid, true);
+}
+
+static int call_change_process(struct _test_data_fail_nth *self)
+{
+	return ioas_change_process(self->iommu);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_alloc, 60)
+{
+	struct step step = {
+		.call = call_ioas_alloc,
+		.undo = call_ioas_destroy,
+		.errors = { -ENOMEM },
+	};
+
+	ASSERT_EQ(0, ioasid_free(self->iommu, self->other));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_destroy, 60)
+{
+	struct step step = {
+		.call = call_ioas_destroy,
+		.undo = call_ioas_alloc,
+	};
+
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_map, 60)
+{
+	struct step step = {
+		.call = call_ioas_map,
+		.undo = call_ioas_unmap,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+	/* The same counted against the user */
+	ASSERT_EQ(0, drop_ipc_lock());
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_map_single_pages, 60)
+{
+	struct step step = {
+		.call = call_ioas_map,
+		.undo = call_ioas_unmap,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	ASSERT_EQ(0, call_huge_pages_off(self));
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_map_file, 60)
+{
+	struct step step = {
+		.call = call_ioas_map_file,
+		.undo = call_ioas_unmap,
+		.errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM },
+	};
+
+	ASSERT_EQ(0, call_attach(self));
+	ASSERT_EQ(0, fallocate(self->memfd, 0, 0, MEM_PAGES * PAGE));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_copy, 60)
+{
+	struct step step = {
+		.call = call_ioas_copy,
+		.undo = call_ioas_unmap,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	ASSERT_EQ(0, make_source(self));
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_unmap, 60)
+{
+	struct step step = {
+		.call = call_ioas_unmap,
+		.prepare = call_ioas_copy,
+		.undo = nothing,
+		.errors = { -EINTR },
+	};
+
+	ASSERT_EQ(0, make_source(self));
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_allow_iovas, 60)
+{
+	struct step step = {
+		.call = call_ioas_allow,
+		.undo = ioas_allow_all,
+		.errors = { -ENOMEM },
+	};
+
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_iova_ranges, 60)
+{
+	struct step step = {
+		.call = call_ioas_ranges,
+		.undo = nothing,
+		.errors = { -ENOMEM },
+	};
+
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, option, 60)
+{
+	struct step step = {
+		.call = call_huge_pages_off,
+		.undo = huge_pages_on,
+	};
+
+	ASSERT_EQ(0, make_source(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, ioas_change_process, 60)
+{
+	struct step step = {
+		.call = call_change_process,
+		.undo = nothing,
+		.errors = { -ENOMEM, -EINTR },
+	};
+
+	ASSERT_EQ(0, call_attach(self));
+	/* The native interface counts against the process. */
+	ASSERT_EQ(0, call_map_file(self));
+	ASSERT_EQ(0, ioas_copy(self->iommu, self->ioasid, TEST_IOVA,
+			       self->other, TEST_IOVA, 4 * PAGE, IOAS_RW));
+	run(_metadata, self, &step);
+}
+
+/* ---- page tables that the user names ---- */
+
+static int call_hwpt_alloc(struct _test_data_fail_nth *self)
+{
+	return hwpt_alloc(self->iommu, self->dev.dev_id, self->ioasid, 0,
+			  &self->hwpt);
+}
+
+static int call_hwpt_destroy(struct _test_data_fail_nth *self)
+{
+	return iommufd_destroy(self->iommu, self->hwpt);
+}
+
+static int call_attach_hwpt(struct _test_data_fail_nth *self)
+{
+	return vfio_attach(self->dev.fd, self->hwpt);
+}
+
+static int call_fault_queue(struct _test_data_fail_nth *self)
+{
+	self->queue = fault_queue_alloc(self->iommu, &self->fault);
+	return self->queue < 0 ? self->queue : 0;
+}
+
+static int end_fault_queue(struct _test_data_fail_nth *self)
+{
+	close_fd(&self->queue);
+	return iommufd_destroy(self->iommu, self->fault);
+}
+
+static int call_hw_info(struct _test_data_fail_nth *self)
+{
+	char data[256];
+	struct iommu_hw_info cmd = {
+		.size = sizeof(cmd),
+		.dev_id = self->dev.dev_id,
+		.data_len = sizeof(data),
+		.data_uptr = (uintptr_t)data,
+	};
+
+	return iommu_call(self->iommu, IOMMU_GET_HW_INFO, &cmd);
+}
+
+/* A device behind an IOMMU that can do everything, and memory for its tables */
+static int use_able_device(struct _test_data_fail_nth *self)
+{
+	int rc;
+
+	if (test_iommu_missing())
+		return -ENODEV;
+	rc = test_iommu_make("fail", "pri=1");
+	if (!rc)
+		rc = test_device_make("fail", "one", NULL, &self->second);
+	if (!rc)
+		rc = dev_open_bind(&self->second, self->iommu);
+	if (!rc)
+		rc = call_ioas_map(self);
+	return rc ? rc : hwpt_alloc(self->iommu, self->second.dev_id,
+				    self->ioasid, IOMMU_HWPT_ALLOC_NEST_PARENT,
+				    &self->parent);
+}
+
+static int call_hwpt_nested(struct _test_data_fail_nth *self)
+{
+	struct ioasid_test_hwpt_data data = { .table = TEST_IOVA, .levels = 4 };
+
+	return hwpt_alloc_data(self->iommu, self->second.dev_id, self->parent,
+			       IOMMU_HWPT_FAULT_ID_VALID, self->fault, &data,
+			       sizeof(data), &self->hwpt);
+}
+
+static int call_attach_nested(struct _test_data_fail_nth *self)
+{
+	return vfio_attach(self->second.fd, self->hwpt);
+}
+
+static int call_invalidate(struct _test_data_fail_nth *self)
+{
+	struct ioasid_test_invalidate range = { .last = ~0ULL };
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd),
+		.hwpt_id = self->hwpt,
+		.data_uptr = (uintptr_t)&range,
+		.data_type = IOASID_TEST_DATA_TYPE,
+		.entry_len = sizeof(range),
+		.entry_num = 1,
+	};
+
+	return iommu_call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd);
+}
+
+static int call_hwpt_track(struct _test_data_fail_nth *self)
+{
+	return hwpt_track(self->iommu, self->hwpt, true);
+}
+
+static int hwpt_track_off(struct _test_data_fail_nth *self)
+{
+	return hwpt_track(self->iommu, self->hwpt, false);
+}
+
+static int call_hwpt_dirty(struct _test_data_fail_nth *self)
+{
+	__u64 bits = 0;
+	int rc;
+
+	rc = hwpt_dirty(self->iommu, self->hwpt, 0, TEST_IOVA, MEM_PAGES * PAGE,
+			PAGE, &bits);
+	return check_touched(self, rc, bits);
+}
+
+static int use_tracked_device(struct _test_data_fail_nth *self)
+{
+	int rc = use_able_device(self);
+
+	if (!rc)
+		rc = hwpt_alloc(self->iommu, self->second.dev_id, self->ioasid,
+				IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &self->hwpt);
+	return rc ? rc : call_attach_nested(self);
+}
+
+TEST_F_TIMEOUT(fail_nth, hwpt_alloc, 60)
+{
+	struct step step = {
+		.call = call_hwpt_alloc,
+		.undo = call_hwpt_destroy,
+		.errors = { -ENOMEM, -EINTR, -EFAULT, -EOPNOTSUPP },
+	};
+	struct iommu_device_info info = {};
+
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
+	/* It may find out that it cannot. */
+	if (info.caps & IOMMU_DEVICE_CAP_ENFORCE_SNOOP)
+		step.errors[4] = -EINVAL;
+	ASSERT_EQ(0, call_ioas_map(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, hwpt_destroy, 60)
+{
+	struct step step = {
+		.call = call_hwpt_destroy,
+		.undo = call_hwpt_alloc,
+	};
+
+	ASSERT_EQ(0, call_ioas_map(self));
+	ASSERT_EQ(0, call_hwpt_alloc(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, hwpt_attach, 60)
+{
+	struct step step = {
+		.call = call_attach_hwpt,
+		.undo = call_detach,
+		.errors = { -ENOMEM, -EBUSY, -EINVAL },
+	};
+
+	ASSERT_EQ(0, call_ioas_map(self));
+	ASSERT_EQ(0, call_hwpt_alloc(self));
+	run(_metadata, self, &step);
+	ASSERT_EQ(0, call_attach_hwpt(self));
+	EXPECT_TRUE(can_copy(self, &self->dev));
+}
+
+TEST_F_TIMEOUT(fail_nth, hwpt_replace, 60)
+{
+	struct step step = {
+		.call = call_attach_hwpt,
+		.undo = call_attach,
+		.errors = { -ENOMEM, -EBUSY, -EINVAL },
+	};
+
+	ASSERT_EQ(0, call_ioas_map(self));
+	ASSERT_EQ(0, call_hwpt_alloc(self));
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+	EXPECT_TRUE(can_copy(self, &self->dev));
+}
+
+TEST_F_TIMEOUT(fail_nth, hw_info, 60)
+{
+	struct step step = {
+		.call = call_hw_info,
+		.undo = nothing,
+		.errors = { -ENOMEM, -ENODEV },
+	};
+
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, fault_queue, 60)
+{
+	struct step step = {
+		.call = call_fault_queue,
+		.undo = end_fault_queue,
+		.errors = { -ENOMEM, -EMFILE },
+		/* A file that cannot be allocated */
+		.any_error = true,
+	};
+
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, hwpt_nested, 60)
+{
+	struct step step = {
+		.call = call_hwpt_nested,
+		.undo = call_hwpt_destroy,
+		.errors = { -ENOMEM },
+	};
+
+	if (use_able_device(self))
+		SKIP(return, "no test IOMMU");
+	ASSERT_EQ(0, call_fault_queue(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, hwpt_nested_attach, 60)
+{
+	struct step step = {
+		.call = call_attach_nested,
+		.undo = call_detach_second,
+		.errors = { -ENOMEM, -EBUSY, -EINVAL },
+	};
+
+	if (use_able_device(self))
+		SKIP(return, "no test IOMMU");
+	ASSERT_EQ(0, call_fault_queue(self));
+	ASSERT_EQ(0, call_hwpt_nested(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, hwpt_invalidate, 60)
+{
+	struct step step = { .call = call_invalidate, .undo = nothing };
+
+	if (use_able_device(self))
+		SKIP(return, "no test IOMMU");
+	ASSERT_EQ(0, call_fault_queue(self));
+	ASSERT_EQ(0, call_hwpt_nested(self));
+	ASSERT_EQ(0, call_attach_nested(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, hwpt_set_dirty, 60)
+{
+	struct step step = {
+		.call = call_hwpt_track,
+		.undo = hwpt_track_off,
+		.errors = { -EINTR, -EIO },
+	};
+
+	if (use_tracked_device(self))
+		SKIP(return, "no test IOMMU");
+	run(_metadata, self, &step);
+}
+
+/* What a call that fails has cleared the next one reports. */
+TEST_F_TIMEOUT(fail_nth, hwpt_get_dirty, 60)
+{
+	struct step step = {
+		.call = call_hwpt_dirty,
+		.prepare = touch_page,
+		.undo = nothing,
+		.errors = { -ENOMEM, -EINTR, -EIO },
+	};
+
+	if (use_tracked_device(self))
+		SKIP(return, "no test IOMMU");
+	ASSERT_EQ(0, call_hwpt_track(self));
+	run(_metadata, self, &step);
+}
+
+/* ---- containers ---- */
+
+static int call_type1_map(struct _test_data_fail_nth *self)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)self->mem,
+		.iova = TEST_IOVA,
+		.size = MEM_PAGES * PAGE,
+	};
+
+	return ioctl(self->iommu, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
+}
+
+static int type1_unmap(struct _test_data_fail_nth *self, __u64 iova, __u64 size)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.iova = iova,
+		.size = size,
+	};
+
+	return ioctl(self->iommu, VFIO_IOMMU_UNMAP_DMA, &unmap) ? -errno : 0;
+}
+
+static int call_type1_unmap(struct _test_data_fail_nth *self)
+{
+	return type1_unmap(self, TEST_IOVA, MEM_PAGES * PAGE);
+}
+
+/* As the container of a program that knows the first version only */
+static int use_type1(struct _test_data_fail_nth *self)
+{
+	int rc = iommufd_vfio_ioas(self->iommu, self->ioasid);
+
+	if (!rc && ioctl(self->iommu, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU))
+		rc = -errno;
+	return rc ? rc : call_attach(self);
+}
+
+TEST_F_TIMEOUT(fail_nth, type1_map, 60)
+{
+	struct step step = {
+		.call = call_type1_map,
+		.undo = call_type1_unmap,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	ASSERT_EQ(0, use_type1(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, type1_unmap, 60)
+{
+	struct step step = {
+		.call = call_type1_unmap,
+		.prepare = call_type1_map,
+		.undo = nothing,
+		.errors = { -EINTR },
+	};
+
+	ASSERT_EQ(0, use_type1(self));
+	run(_metadata, self, &step);
+}
+
+/*
+ * A hole may fail to be cut when one of its borders has been; what is mapped is
+ * the same then.
+ */
+TEST_F_TIMEOUT(fail_nth, type1_cut, 60)
+{
+	const __u64 iova = TEST_IOVA + 4 * PAGE, size = 4 * PAGE;
+	struct iommu_ioasid_info info;
+	unsigned int failed = 0;
+	bool hit = true;
+	int nth, rc;
+
+	ASSERT_EQ(0, use_type1(self));
+	for (nth = 1; hit && nth <= MAX_POINTS; nth++) {
+		ASSERT_EQ(0, call_type1_map(self));
+		arm(self, nth);
+		rc = type1_unmap(self, iova, size);
+		hit = disarm(self);
+		ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
+		EXPECT_EQ((MEM_PAGES - (rc ? 0 : 4)) * PAGE, info.mapped_bytes);
+		EXPECT_EQ(MEM_PAGES * PAGE - (rc ? 0 : size),
+			  info.pinned_bytes);
+		if (rc) {
+			failed++;
+			EXPECT_TRUE(rc == -ENOMEM || rc == -EINTR);
+			ASSERT_EQ(0, type1_unmap(self, iova, size));
+		}
+		fill_pattern(self->mem, 64, nth);
+		ASSERT_EQ(0, dev_dma_copy(&self->dev, TEST_IOVA,
+					  TEST_IOVA + 8 * PAGE, 64));
+		EXPECT_TRUE(has_pattern(self->mem + 8 * PAGE, 64, nth));
+		ASSERT_EQ(0, call_type1_unmap(self));
+	}
+	EXPECT_FALSE(hit);
+	EXPECT_LT(1, failed);
 }
 
 TEST_HARNESS_MAIN

@@ -375,7 +375,7 @@ TEST_F(group, replace_fails)
 				MSI_FIRST, PAGE));
 	ASSERT_EQ(0, vfio_attach(self->dev[0].fd, self->ioasid));
 	ASSERT_EQ(0, vfio_attach(self->dev[1].fd, self->ioasid));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->dev[1].fd, self->other));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev[1].fd, self->other));
 	EXPECT_TRUE(can_copy(&self->dev[0], self->mem, 1));
 	EXPECT_TRUE(can_copy(&self->dev[1], self->mem, 2));
 	EXPECT_EQ(0, ioasid_free(self->iommu, self->other));

@@ -1118,8 +1118,14 @@ TEST_F(user, fdinfo)
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", user->iommu);
 	ASSERT_LT(0, file_read(path, text, sizeof(text)));
-	EXPECT_NE(NULL, strstr(text, "\nioasid-objects:\t3\n")) {
+	/* The device, two address spaces and the page table of one of them */
+	EXPECT_NE(NULL, strstr(text, "\nioasid-objects:\t4\n")) {
 		TH_LOG("%s", text);
+	}
+	snprintf(line, sizeof(line), " ioasid %u automatic\n", user->ioasid);
+	EXPECT_NE(NULL, strstr(text, "\nhwpt:\t"));
+	EXPECT_NE(NULL, strstr(text, line)) {
+		TH_LOG("no line with '%s'", line);
 	}
 	snprintf(line, sizeof(line), "\ndevice:\t%u group %d cookie 0x%x %s\n",
 		 user->dev.dev_id, user->dev.group, 0xc00c1e, user->dev.name);

@@ -1211,7 +1211,7 @@ TEST_F(account, attach_conflicts)
 
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA, PAGE));
 	ASSERT_EQ(0, acc_map(self, MSI_FIRST - PAGE, 2 * PAGE));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, self->ioasid));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_CHARGED(0);
 	EXPECT_MAPPINGS(2, 3 * PAGE);
 	ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, MSI_FIRST - PAGE,
@@ -1222,13 +1222,13 @@ TEST_F(account, attach_conflicts)
 				       &device));
 	if (device.addr_width < 64) {
 		ASSERT_EQ(0, acc_map(self, 1ULL << device.addr_width, PAGE));
-		EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, self->ioasid));
+		EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
 		EXPECT_CHARGED(0);
 		ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid,
 					  1ULL << device.addr_width, PAGE,
 					  NULL));
 		ASSERT_EQ(0, acc_map(self, 0 - PAGE, PAGE));
-		EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, self->ioasid));
+		EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
 		ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, 0 - PAGE,
 					  PAGE, NULL));
 	}

@@ -609,7 +609,7 @@ static int reserved_error(const struct ioas *ioas, const struct instance *on)
 
 	for (i = 0; i < on->num_reserved; i++)
 		if (mapping_over(ioas, on->reserved[i]))
-			return -EINVAL;
+			return -EADDRINUSE;
 	return 0;
 }
 
@@ -621,7 +621,7 @@ static int new_table_error(const struct ioas *ioas, const struct instance *on)
 		return -EINVAL;
 	for (i = 0; i < ioas->num_maps; i++)
 		if (!contains(on->aperture, ioas->maps[i]->range))
-			return -EINVAL;
+			return -EADDRINUSE;
 	return 0;
 }
 
@@ -651,9 +651,7 @@ int attach_error(const struct model *m, const struct device *dev,
 	*plan = (struct plan){ .owner = on };
 	if (!ioas)
 		return -ENOENT;
-	if (slot && !has_pasids(on))
-		return -EOPNOTSUPP;
-	if (slot && slot_pasids[slot] > on->max_pasid)
+	if (slot && (!has_pasids(on) || slot_pasids[slot] > on->max_pasid))
 		return -EINVAL;
 	rc = pin_error(m, ioas);
 	if (rc)

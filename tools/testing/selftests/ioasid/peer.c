@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The test IOMMU under the interface of iommufd: page requests with answers,
- * and page tables in user memory. It runs on a kernel with CONFIG_IOASID=n, to
- * show that the test IOMMU does not depend on who provides /dev/iommu, and that
- * it does what such users expect of an IOMMU.
+ * and page tables in user memory. It runs on a kernel with CONFIG_IOASID=n, too,
+ * to show that the test IOMMU does not depend on who provides /dev/iommu, that
+ * it does what such users expect of an IOMMU, and that ours does not differ.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -321,6 +321,216 @@ TEST_F(peer, close_while_asking)
 	close(queue);
 }
 
+static int begin_faults(struct _test_data_peer *self, __u32 *id, __u32 *hwpt)
+{
+	int queue, rc = begin(self, "pri=1");
+
+	if (rc)
+		return rc;
+	queue = fault_queue(self, id);
+	if (queue < 0)
+		return queue;
+	rc = hwpt_alloc(self, self->ioas, IOMMU_HWPT_FAULT_ID_VALID, *id, NULL,
+			0, hwpt);
+	if (!rc)
+		rc = vfio_attach(self->dev.fd, *hwpt);
+	return rc ? rc : queue;
+}
+
+/* Each channel at a page of its own */
+static int ask_at(struct _test_data_peer *self, unsigned int channel, __u32 op)
+{
+	struct ioasid_test_command command = {
+		.op = op,
+		.flags = IOASID_TEST_ASYNC | IOASID_TEST_PAGE_REQUEST,
+		.iova = TEST_IOVA + channel * PAGE,
+		.length = 64,
+		.pattern = MARK,
+	};
+
+	return test_device_run(&self->dev, channel, &command);
+}
+
+#define CHANNELS	IOASID_TEST_NUM_CHANNELS
+
+static int wait_done(struct _test_data_peer *self, unsigned int channel,
+		     enum ioasid_test_fault want)
+{
+	struct ioasid_test_status status;
+	int rc = test_device_wait(&self->dev, channel, &status);
+
+	return rc ?: status.fault == want ? 0 : -EILSEQ;
+}
+
+/* Several at a time, read at once and answered at once, in another order */
+TEST_F_TIMEOUT(peer, many_faults, 60)
+{
+	struct iommu_hwpt_page_response responses[CHANNELS] = {};
+	struct iommu_hwpt_pgfault faults[CHANNELS + 1];
+	unsigned int round, i, have, channel;
+	__u32 id, hwpt;
+	ssize_t n;
+	int queue;
+
+	queue = begin_faults(self, &id, &hwpt);
+	ASSERT_LE(0, queue);
+	for (round = 0; round < 50; round++) {
+		struct pollfd wait = { .fd = queue, .events = POLLIN };
+
+		for (i = 0; i < CHANNELS; i++)
+			ASSERT_EQ(0, ask_at(self, i, IOASID_TEST_FILL));
+		for (have = 0; have < CHANNELS; have += n / sizeof(*faults)) {
+			ASSERT_EQ(1, poll(&wait, 1, 10000));
+			n = read(queue, faults + have,
+				 (CHANNELS + 1 - have) * sizeof(*faults));
+			ASSERT_LT(0, n);
+		}
+		ASSERT_EQ(CHANNELS, have);
+		EXPECT_EQ(0, read(queue, faults, sizeof(faults)));
+		for (i = 0; i < CHANNELS; i++) {
+			channel = (faults[i].addr - TEST_IOVA) / PAGE;
+			ASSERT_GT(CHANNELS, channel);
+			responses[CHANNELS - 1 - i].cookie = faults[i].cookie;
+			responses[CHANNELS - 1 - i].code =
+				channel == round % CHANNELS ?
+					IOMMUFD_PAGE_RESP_INVALID :
+					IOMMUFD_PAGE_RESP_SUCCESS;
+		}
+		ASSERT_EQ(0, map(self, self->mem, TEST_IOVA, CHANNELS * PAGE,
+				 IOAS_RW));
+		ASSERT_EQ(sizeof(responses),
+			  write(queue, responses, sizeof(responses)));
+		for (i = 0; i < CHANNELS; i++)
+			EXPECT_EQ(0, wait_done(self, i, i == round % CHANNELS ?
+						IOASID_TEST_FAULT_REQUEST :
+						IOASID_TEST_FAULT_NONE));
+		ASSERT_EQ(0, unmap(self, TEST_IOVA, CHANNELS * PAGE));
+	}
+	close(queue);
+}
+
+/* Answers that answer nothing, and reads that read nothing */
+TEST_F(peer, queue_refuses)
+{
+	struct iommu_hwpt_page_response responses[2] = {};
+	struct iommu_hwpt_pgfault fault = {}, same;
+	char *nowhere = mem_alloc(PAGE);
+	__u32 id, hwpt;
+	int queue;
+
+	ASSERT_NE(NULL, nowhere);
+	ASSERT_EQ(0, mprotect(nowhere, PAGE, PROT_NONE));
+	queue = begin_faults(self, &id, &hwpt);
+	ASSERT_LE(0, queue);
+	EXPECT_EQ(0, read(queue, &fault, sizeof(fault)));
+	ASSERT_EQ(0, ask_at(self, 0, IOASID_TEST_FILL));
+	ASSERT_EQ(0, next_fault(queue, &fault));
+	EXPECT_EQ(-EINVAL, answer(queue, fault.cookie, 7));
+	EXPECT_EQ(-EINVAL, answer(queue, fault.cookie + 1,
+				  IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_EQ(-1, write(queue, responses, sizeof(responses[0]) - 1));
+	EXPECT_EQ(ESPIPE, errno);
+	EXPECT_EQ(-1, write(queue, nowhere, sizeof(responses[0])));
+	EXPECT_EQ(EFAULT, errno);
+	/* The first of two is good. */
+	responses[0].cookie = fault.cookie;
+	responses[0].code = IOMMUFD_PAGE_RESP_INVALID;
+	responses[1] = responses[0];
+	EXPECT_EQ(sizeof(responses[0]),
+		  write(queue, responses, sizeof(responses)));
+	EXPECT_EQ(0, wait_done(self, 0, IOASID_TEST_FAULT_REQUEST));
+	EXPECT_EQ(-EINVAL, answer(queue, fault.cookie,
+				  IOMMUFD_PAGE_RESP_SUCCESS));
+
+	/* What cannot be read is still there. */
+	ASSERT_EQ(0, ask_at(self, 1, IOASID_TEST_FILL));
+	ASSERT_EQ(1, poll(&(struct pollfd){ .fd = queue, .events = POLLIN }, 1,
+			  10000));
+	EXPECT_EQ(-1, read(queue, nowhere, sizeof(fault)));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, read(queue, &fault, sizeof(fault) - 1));
+	EXPECT_EQ(ESPIPE, errno);
+	ASSERT_EQ(0, next_fault(queue, &same));
+	EXPECT_EQ(TEST_IOVA + PAGE, same.addr);
+	/* One that is too late */
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_EQ(0, wait_done(self, 1, IOASID_TEST_FAULT_REQUEST));
+	EXPECT_EQ(-EINVAL, answer(queue, same.cookie,
+				  IOMMUFD_PAGE_RESP_SUCCESS));
+	close(queue);
+	munmap(nowhere, PAGE);
+}
+
+/* What the old table has asked for the new one does not answer. */
+TEST_F(peer, replace_while_asking)
+{
+	struct iommu_hwpt_pgfault fault, other;
+	__u32 id, hwpt, next_id, next;
+	int queue, second;
+
+	queue = begin_faults(self, &id, &hwpt);
+	ASSERT_LE(0, queue);
+	second = fault_queue(self, &next_id);
+	ASSERT_LE(0, second);
+	ASSERT_EQ(0, hwpt_alloc(self, self->ioas, IOMMU_HWPT_FAULT_ID_VALID,
+				next_id, NULL, 0, &next));
+	/* One is read, one is not. */
+	ASSERT_EQ(0, ask_at(self, 0, IOASID_TEST_FILL));
+	ASSERT_EQ(0, next_fault(queue, &fault));
+	ASSERT_EQ(0, ask_at(self, 1, IOASID_TEST_COMPARE));
+	ASSERT_EQ(1, poll(&(struct pollfd){ .fd = queue, .events = POLLIN }, 1,
+			  10000));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, next));
+	EXPECT_EQ(0, wait_done(self, 0, IOASID_TEST_FAULT_REQUEST));
+	EXPECT_EQ(0, wait_done(self, 1, IOASID_TEST_FAULT_REQUEST));
+	EXPECT_EQ(0, read(queue, &other, sizeof(other)));
+	EXPECT_EQ(-EINVAL, answer(queue, fault.cookie,
+				  IOMMUFD_PAGE_RESP_SUCCESS));
+	/* From now on the other queue is told. */
+	ASSERT_EQ(0, ask_at(self, 2, IOASID_TEST_FILL));
+	ASSERT_EQ(0, next_fault(second, &fault));
+	EXPECT_EQ(TEST_IOVA + 2 * PAGE, fault.addr);
+	EXPECT_EQ(-EINVAL, answer(queue, fault.cookie,
+				  IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_EQ(0, answer(second, fault.cookie, IOMMUFD_PAGE_RESP_INVALID));
+	EXPECT_EQ(0, wait_done(self, 2, IOASID_TEST_FAULT_REQUEST));
+	/* And one without a queue tells nobody. */
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioas));
+	ASSERT_EQ(0, ask_at(self, 3, IOASID_TEST_FILL));
+	EXPECT_EQ(0, wait_done(self, 3, IOASID_TEST_FAULT_REQUEST));
+	EXPECT_EQ(0, read(queue, &other, sizeof(other)));
+	EXPECT_EQ(0, read(second, &other, sizeof(other)));
+	close(queue);
+	close(second);
+}
+
+/* Who asks in vain goes on asking: nothing is lost, nothing comes twice. */
+TEST_F(peer, granted_but_not_mapped)
+{
+	struct iommu_hwpt_pgfault fault;
+	__u32 id, hwpt, last = 0;
+	unsigned int i;
+	int queue;
+
+	queue = begin_faults(self, &id, &hwpt);
+	ASSERT_LE(0, queue);
+	ASSERT_EQ(0, ask_at(self, 0, IOASID_TEST_FILL));
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(0, next_fault(queue, &fault));
+		EXPECT_EQ(TEST_IOVA, fault.addr);
+		EXPECT_NE(last, fault.cookie);
+		last = fault.cookie;
+		if (i == 19)
+			ASSERT_EQ(0, map(self, self->mem, TEST_IOVA, PAGE,
+					 IOAS_RW));
+		ASSERT_EQ(0, answer(queue, fault.cookie,
+				    IOMMUFD_PAGE_RESP_SUCCESS));
+	}
+	EXPECT_EQ(0, wait_done(self, 0, IOASID_TEST_FAULT_NONE));
+	EXPECT_TRUE(all_bytes(self->mem, 64, 0xa5));
+	close(queue);
+}
+
 /* ---- page tables in user memory ---- */
 
 /* As the comment of struct ioasid_test_hwpt_data says. */
@@ -373,6 +583,53 @@ static int begin_nested(struct _test_data_peer *self, __u32 *hwpt)
 	return rc ? rc : vfio_attach(self->dev.fd, *hwpt);
 }
 
+/* Faults in the user's table, which the user repairs */
+TEST_F(peer, nested_faults)
+{
+	struct ioasid_test_hwpt_data data = {
+		.table = parent_address(0),
+		.levels = 4,
+	};
+	struct tables *tables = (void *)self->mem;
+	struct ioasid_test_command command = {
+		.op = IOASID_TEST_FILL,
+		.flags = IOASID_TEST_ASYNC | IOASID_TEST_PAGE_REQUEST,
+		.iova = VIRTUAL,
+		.length = 2 * TABLE,
+		.pattern = MARK,
+	};
+	struct iommu_hwpt_pgfault fault;
+	__u32 id, parent, hwpt;
+	int queue;
+
+	ASSERT_EQ(0, begin(self, "pri=1"));
+	queue = fault_queue(self, &id);
+	ASSERT_LE(0, queue);
+	ASSERT_EQ(0, map(self, self->mem, TEST_IOVA, MEM_PAGES * PAGE,
+			 IOAS_RW));
+	ASSERT_EQ(0, hwpt_alloc(self, self->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
+				0, NULL, 0, &parent));
+	ASSERT_EQ(0, hwpt_alloc(self, parent, IOMMU_HWPT_FAULT_ID_VALID, id,
+				&data, sizeof(data), &hwpt));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, hwpt));
+	ASSERT_EQ(0, test_device_run(&self->dev, 0, &command));
+	ASSERT_EQ(0, next_fault(queue, &fault));
+	EXPECT_EQ(VIRTUAL, fault.addr);
+	tables->level[0][128] = parent_address(1) | P | W | U;
+	tables->level[1][0] = parent_address(2) | P | W | U;
+	tables->level[2][1] = parent_address(3) | P | W | U;
+	tables->level[3][1] = (TEST_IOVA + DATA_PAGE * PAGE) | P | W | U;
+	ASSERT_EQ(0, answer(queue, fault.cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	ASSERT_EQ(0, next_fault(queue, &fault));
+	EXPECT_EQ(VIRTUAL + TABLE, fault.addr);
+	tables->level[3][2] = (TEST_IOVA + (DATA_PAGE + 1) * PAGE) | P | W | U;
+	ASSERT_EQ(0, answer(queue, fault.cookie, IOMMUFD_PAGE_RESP_SUCCESS));
+	EXPECT_EQ(0, wait_done(self, 0, IOASID_TEST_FAULT_NONE));
+	EXPECT_TRUE(all_bytes(self->mem + DATA_PAGE * PAGE, TABLE, 0xa5));
+	EXPECT_TRUE(all_bytes(self->mem + (DATA_PAGE + 1) * PAGE, TABLE, 0xa5));
+	close(queue);
+}
+
 static int invalidate(struct _test_data_peer *self, __u32 hwpt, __u64 first,
 		      __u64 last)
 {
@@ -420,6 +677,39 @@ TEST_F(peer, nested)
 	EXPECT_EQ(-EINVAL, invalidate(self, hwpt, 1, 0));
 	ASSERT_EQ(0, test_iommu_fail("a", "invalidate", 0, EIO));
 	EXPECT_EQ(-EIO, invalidate(self, hwpt, 0, -1ULL));
+}
+
+/* Several in one call: those before the one that fails have happened. */
+TEST_F(peer, nested_invalidations)
+{
+	struct ioasid_test_invalidate ranges[3] = {
+		{ .first = 0, .last = 0xfff },
+		{ .first = VIRTUAL, .last = VIRTUAL + TABLE - 1 },
+		{ .first = 1, .last = 0 },
+	};
+	struct iommu_hwpt_invalidate cmd = {
+		.size = sizeof(cmd),
+		.data_uptr = (uintptr_t)ranges,
+		.data_type = IOASID_TEST_DATA_TYPE,
+		.entry_len = sizeof(ranges[0]),
+		.entry_num = 3,
+	};
+	struct tables *tables = (void *)self->mem;
+
+	ASSERT_EQ(0, begin_nested(self, &cmd.hwpt_id));
+	EXPECT_EQ(0, fill_at(self, VIRTUAL, MARK));
+	tables->level[3][1] = 0;
+	EXPECT_EQ(-EINVAL, call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
+	EXPECT_EQ(2, cmd.entry_num);
+	EXPECT_EQ(IOASID_TEST_FAULT_NOT_PRESENT, fill_at(self, VIRTUAL, MARK));
+	cmd.entry_num = 2;
+	EXPECT_EQ(0, call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
+	EXPECT_EQ(2, cmd.entry_num);
+	/* To ask for nothing asks whether the type is known. */
+	cmd.entry_num = 0;
+	EXPECT_EQ(0, call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
+	cmd.data_type = IOASID_TEST_DATA_TYPE + 1;
+	EXPECT_EQ(-EINVAL, call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
 }
 
 TEST_F(peer, nested_permissions)

@@ -398,7 +398,7 @@ TEST_F(sw_iommu, reserved_in_the_way)
 	struct iommu_ioasid_info info;
 
 	ASSERT_EQ(0, begin(self, "reserved=0x1004000 0x1004fff reserved"));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->one.fd, self->ioasid));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->one.fd, self->ioasid));
 	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
 	EXPECT_EQ(0, info.num_devices);
 	EXPECT_EQ(0, info.num_tables);
@@ -494,7 +494,7 @@ TEST_F(sw_iommu, two_tables)
 	EXPECT_EQ(1, info.num_tables);
 	EXPECT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem, 1ULL << 40, PAGE));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->two.fd, self->ioasid));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->two.fd, self->ioasid));
 }
 
 TEST_F(sw_iommu, one_table_for_two)
@@ -572,7 +572,7 @@ TEST_F(sw_iommu, attach_first)
 	/* It is too narrow for what is mapped. */
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem, 1ULL << 40, PAGE));
-	EXPECT_EQ(-EINVAL, vfio_attach(self->one.fd, self->ioasid));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->one.fd, self->ioasid));
 	EXPECT_EQ(IOASID_TEST_FAULT_BLOCKED,
 		  fill_at(&self->one, TEST_IOVA, PAGE, OLD));
 	EXPECT_EQ(-EOPNOTSUPP,
@@ -659,8 +659,7 @@ TEST_F(sw_iommu, pasid_failures)
 TEST_F(sw_iommu, no_pasid)
 {
 	ASSERT_EQ(0, begin(self, "pasid_bits=0"));
-	EXPECT_EQ(-EOPNOTSUPP,
-		  vfio_attach_pasid(self->one.fd, 1, self->ioasid));
+	EXPECT_EQ(-EINVAL, vfio_attach_pasid(self->one.fd, 1, self->ioasid));
 }
 
 /* ---- drivers that fail ---- */

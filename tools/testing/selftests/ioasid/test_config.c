@@ -3,7 +3,9 @@
  * The configuration of the test IOMMU: IOMMUs and devices come and go as they are
  * told to, the kernel finds what was configured, and nonsense is refused.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -208,6 +210,119 @@ TEST_F(config, properties)
 	EXPECT_EQ(MSI_FIRST - 1, ranges[1].last);
 	EXPECT_EQ(MSI_LAST + 1, ranges[2].first);
 	EXPECT_EQ(0xffffffffff, ranges[2].last);
+}
+
+/* ---- PCI functions ---- */
+
+static bool pci_has(const char *address, const char *file)
+{
+	char path[320];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", address,
+		 file);
+	return !access(path, F_OK);
+}
+
+static bool is_bridge(const char *address)
+{
+	char path[320], class[16] = "";
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/class", address);
+	return file_read(path, class, sizeof(class)) < 0 ||
+	       !strncmp(class, "0x06", 4);
+}
+
+/* One that has, or does not have, an IOMMU; neither has a driver. */
+static bool find_function(bool has_iommu, char *address, size_t size)
+{
+	struct dirent *de;
+	bool found = false;
+	DIR *dir;
+
+	dir = opendir("/sys/bus/pci/devices");
+	while (dir && !found && (de = readdir(dir))) {
+		if (de->d_name[0] == '.' || is_bridge(de->d_name) ||
+		    pci_has(de->d_name, "driver") ||
+		    pci_has(de->d_name, "iommu_group") != has_iommu)
+			continue;
+		snprintf(address, size, "%.31s", de->d_name);
+		found = true;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static int claim(const char *device, const char *address)
+{
+	char settings[64];
+
+	snprintf(settings, sizeof(settings), "kind=pci;address=%s", address);
+	return test_device_make("a", device, settings, NULL);
+}
+
+TEST_F(config, pci_function)
+{
+	char address[32], name[64];
+
+	if (!find_function(false, address, sizeof(address)))
+		SKIP(return, "no PCI function without an IOMMU and a driver");
+	ASSERT_EQ(0, test_iommu_make("a", NULL));
+	ASSERT_EQ(0, claim("one", address));
+	EXPECT_TRUE(pci_has(address, "iommu_group"));
+	ASSERT_EQ(0, test_device_get("a", "one", "name", name, sizeof(name)));
+	EXPECT_STREQ(address, name);
+	ASSERT_EQ(0, test_device_get("a", "one", "address", name, sizeof(name)));
+	EXPECT_STREQ(address, name);
+	EXPECT_EQ(-EBUSY, test_device_set("a", "one", "address", address));
+	EXPECT_EQ(-EBUSY, claim("two", address));
+	EXPECT_EQ(-EBUSY, test_iommu_set("a", "enabled", "0"));
+
+	/* It is given back, and can be had again. */
+	ASSERT_EQ(0, test_device_unplug("a", "one"));
+	EXPECT_TRUE(pci_has(address, "vendor"));
+	EXPECT_FALSE(pci_has(address, "iommu_group"));
+	ASSERT_EQ(0, test_device_plug("a", "one", NULL));
+	EXPECT_TRUE(pci_has(address, "iommu_group"));
+	ASSERT_EQ(0, test_device_remove("a", "one"));
+
+	/* Nothing is left of one that the IOMMU does not want. */
+	ASSERT_EQ(0, test_iommu_fail("a", "probe", 0, ENOMEM));
+	EXPECT_EQ(-ENOMEM, claim("one", address));
+	EXPECT_FALSE(pci_has(address, "iommu_group"));
+	ASSERT_EQ(0, claim("one", address));
+}
+
+/* Somebody takes it off the bus who knows nothing of the test IOMMU. */
+TEST_F(config, pci_function_removed)
+{
+	char address[32], path[320];
+
+	if (!find_function(false, address, sizeof(address)))
+		SKIP(return, "no PCI function without an IOMMU and a driver");
+	ASSERT_EQ(0, test_iommu_make("a", NULL));
+	ASSERT_EQ(0, claim("one", address));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", address);
+	ASSERT_EQ(0, file_write(path, "1"));
+	EXPECT_FALSE(pci_has(address, "vendor"));
+	ASSERT_EQ(0, test_device_unplug("a", "one"));
+	EXPECT_TRUE(pci_has(address, "vendor"));
+	EXPECT_FALSE(pci_has(address, "iommu_group"));
+	ASSERT_EQ(0, claim("two", address));
+}
+
+TEST_F(config, pci_function_refused)
+{
+	char address[32];
+
+	ASSERT_EQ(0, test_iommu_make("a", NULL));
+	EXPECT_EQ(-EINVAL, claim("one", "0000:00:20.0"));
+	EXPECT_EQ(-EINVAL, claim("one", "0000:00:1f.8"));
+	EXPECT_EQ(-EINVAL, claim("one", "0000:00"));
+	EXPECT_EQ(-EINVAL, test_device_make("a", "one", "kind=pci", NULL));
+	EXPECT_EQ(-ENODEV, claim("one", "ffff:ff:1f.7"));
+	if (find_function(true, address, sizeof(address)))
+		EXPECT_EQ(-EBUSY, claim("one", address));
 }
 
 /* What a test that has failed leaves behind is no obstacle to the next one. */

@@ -275,6 +275,12 @@ int test_device_set(const char *iommu, const char *device,
 	return write_attribute(iommu, device, attribute, value);
 }
 
+int test_device_get(const char *iommu, const char *device,
+		    const char *attribute, char *text, size_t size)
+{
+	return read_attribute(iommu, device, attribute, text, size);
+}
+
 /*
  * Enables a device that is there. @dev: told its name, and what there is to be
  * opened if VFIO has it, or NULL.

@@ -44,6 +44,8 @@ int test_device_plug(const char *iommu, const char *device,
 int test_device_unplug(const char *iommu, const char *device);
 int test_device_set(const char *iommu, const char *device,
 		    const char *attribute, const char *value);
+int test_device_get(const char *iommu, const char *device,
+		    const char *attribute, char *text, size_t size);
 int test_device_remove(const char *iommu, const char *device);
 
 /* ---- what a device that is bound does ---- */
@@ -58,6 +60,11 @@ int test_device_stop(struct dma_device *dev, unsigned int channel,
 		     struct ioasid_test_status *status);
 int test_device_try(struct dma_device *dev,
 		    const struct ioasid_test_command *command);
+int test_device_fill(struct dma_device *dev, __u64 iova, __u64 length,
+		     __u64 pattern);
+int test_device_compare(struct dma_device *dev, __u64 iova, __u64 length,
+			__u64 pattern);
+int test_device_progress(struct dma_device *dev, unsigned int channel);
 
 int test_device_buffer_read(struct dma_device *dev, off_t offset, void *data,
 			    size_t length);
