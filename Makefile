@@ -6,10 +6,11 @@
 export V LINUX IOASID_BASE IOASID_CACHE TESTS PLATFORM IOMMU
 export ROW CANDIDATE OP BENCH_CSV BENCH_IOMMU
 
-.PHONY: help demo check check-all lint coverage bench bench-profile overlay unoverlay clean distclean
+.PHONY: help demo demo-vmm check check-all lint coverage bench bench-profile overlay unoverlay clean distclean
 
 help:
 	@echo 'make demo                    run a small program on a device behind an IOMMU, in QEMU'
+	@echo 'make demo-vmm                let QEMU pass a disk through to a virtual machine, in QEMU'
 	@echo 'make check                   run the tests'
 	@echo 'make lint                    the part of them that reads the code: takes seconds'
 	@echo 'make check-all               the same on every platform, and what takes long'
@@ -27,15 +28,19 @@ help:
 	@echo 'IOASID_BASE=7.3    fetch this version (7.2 is the default)'
 	@echo 'IOASID_CACHE=<dir> the cache (~/.cache/ioasid is the default; 4 GB)'
 	@echo 'TESTS="map dma"    check with these test programs only'
-	@echo 'PLATFORM=test      and on this platform only: test, vtd, vtd-legacy, amd, ...'
+	@echo 'PLATFORM=test      and on this platform only: test, vtd, vtd-legacy, amd, ...; or'
+	@echo '                   one of the kernel'"'"'s own suites: iommufd, vfio-vtd, vfio-test, ...'
 	@echo 'IOMMU=test         the demo on a machine without an IOMMU: vtd is the default'
 	@echo 'ROW=<row>          bench this row only (thp-2m, ...); of the profile also'
-	@echo '                   CANDIDATE=native|type1|iommufd OP=map|unmap|attach BENCH_IOMMU=vtd|amd'
+	@echo '                   CANDIDATE=native|front|type1|iommufd OP=map|unmap|attach BENCH_IOMMU=vtd|amd'
 	@echo 'BENCH_CSV=<file>   where bench puts the raw counts'
 	@echo 'V=1                show all commands and their output'
 
 demo:
 	@scripts/demo
+
+demo-vmm:
+	@scripts/demo-vmm
 
 check:
 	@scripts/check

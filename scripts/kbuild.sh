@@ -47,11 +47,12 @@ wanted_config()
 	case ${flavour%%-*} in
 	demo)	parts+=(demo ioasid test) ;;
 	builtin) parts+=(demo builtin ioasid) ;;
+	vmm)	parts+=(demo vmm ioasid) ;;
 	check)	parts+=(debug "${arch_configs[@]/%/-debug}" ioasid kunit test) ;;
 	coverage) parts+=(coverage ioasid gcov kunit test) ;;
 	bench)	parts+=(bench ioasid) ;;
 	matrix)	parts+=(ioasid) ;;
-	*)	die "no flavour named $flavour; there are demo, builtin, check, coverage, bench and matrix" ;;
+	*)	die "no flavour named $flavour; there are demo, builtin, vmm, check, coverage, bench and matrix" ;;
 	esac
 	{
 		for part in "${parts[@]}"; do

@@ -7,8 +7,9 @@
 # machine <name>
 # Sets machine_arch (see scripts/arch.sh), machine_options (for QEMU),
 # machine_append (for the kernel's command line), machine_iommu (whether it
-# emulates one that PCI devices are behind, and gets such devices) and
-# machine_lacks (why QEMU here cannot be this machine, or nothing).
+# emulates one that PCI devices are behind, and gets such devices), machine_qemu
+# (the emulator, if not the usual one) and machine_lacks (why QEMU here cannot be
+# this machine, or nothing).
 # shellcheck disable=SC2034 # for the scripts that read this file
 machine()
 {
@@ -17,6 +18,7 @@ machine()
 	machine_arch=x86_64
 	machine_iommu=yes
 	machine_lacks=
+	machine_qemu=
 	machine_append="intel_iommu=on,sm_on"
 	case $1 in
 	# Scalable mode with second-stage tables; can make DMA snoop the caches
@@ -31,7 +33,7 @@ machine()
 		machine_append="intel_iommu=on,sm_off" ;;
 	vtd-first-stage)
 		machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,x-scalable-mode=on,x-flts=on,aw-bits=48")
-		qemu_has intel-iommu x-flts || machine_lacks="this QEMU does not emulate first-stage tables (10.0 does)" ;;
+		need_qemu "first-stage tables" intel-iommu x-flts ;;
 	# Without noapic the serial port's interrupt is lost.
 	amd)	machine_options=(-M q35 -device "amd-iommu,intremap=off")
 		machine_append="iommu=nopt noapic iommufd.allow_unsafe_interrupts=1" ;;
@@ -54,8 +56,23 @@ machine()
 	esac
 }
 
-# qemu_has <device> <property>
+# qemu_has <emulator> <device> <property>
 qemu_has()
 {
-	qemu-system-x86_64 -device "$1,help" 2>/dev/null | grep -q "^ *$2="
+	"$1" -device "$2,help" 2>/dev/null | grep -q "^ *$3="
+}
+
+# need_qemu <what> <device> <property>: the usual QEMU, or a newer one, has this
+need_qemu()
+{
+	local folder
+
+	if qemu_has qemu-system-x86_64 "$2" "$3"; then return; fi
+	if folder=$("${BASH_SOURCE[0]%/*}/fetch-qemu" 2>/dev/null) &&
+	   qemu_has "$folder/usr/bin/qemu-system-x86_64" "$2" "$3"; then
+		machine_qemu=$folder/usr/bin/qemu-system-x86_64
+		machine_options+=(-L "$folder/usr/share/qemu" -L "$folder/usr/share/seabios")
+	else
+		machine_lacks="this QEMU does not emulate $1 (10.0 does)"
+	fi
 }
