@@ -510,17 +510,24 @@ int ioasid_hwpt_invalidate(struct ioasid_ucmd *ucmd)
 
 /* ---- dirty tracking of one table ---- */
 
-/* One that can be tracked by itself, for ioasid_object_put() */
+/*
+ * Whether it can be tracked by itself. Its address space is tracked as a whole if
+ * it was made for that: what is read here would be missing there. Some drivers have
+ * the operations also for tables that were not made for it, and those may have
+ * entries of any size.
+ */
+static bool can_track(const struct iommufd_hw_pagetable *pt)
+{
+	return pt->dirty && pt->domain->dirty_ops && !pt->ioas->dirty;
+}
+
+/* For ioasid_object_put() */
 static struct iommufd_hw_pagetable *get_tracked(struct iommufd_ctx *ictx,
 						u32 id)
 {
 	struct iommufd_hw_pagetable *pt = get_paging(ictx, id);
 
-	/*
-	 * Its address space is tracked as a whole if it was made for that: what
-	 * is read here would be missing there.
-	 */
-	if (IS_ERR(pt) || (pt->domain->dirty_ops && !pt->ioas->dirty))
+	if (IS_ERR(pt) || can_track(pt))
 		return pt;
 	ioasid_object_put(ictx, &pt->obj);
 	return ERR_PTR(-EOPNOTSUPP);
@@ -598,7 +605,7 @@ int ioasid_hwpt_get_dirty(struct ioasid_ucmd *ucmd)
 		return PTR_ERR(pt);
 	ioas = pt->ioas;
 	rc = check_get_dirty(cmd, READ_ONCE(ioas->alignment), &report);
-	if (!rc && (!pt->domain->dirty_ops || ioas->dirty || pt->automatic))
+	if (!rc && !can_track(pt))
 		rc = -EOPNOTSUPP;
 	if (!rc)
 		rc = dirty_read_table(pt, &report,
