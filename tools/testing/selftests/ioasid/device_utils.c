@@ -296,11 +296,20 @@ int dev_dma_copy(struct dma_device *dev, __u64 from, __u64 to, size_t length)
 	return 0;
 }
 
+/* Intel VT-d's first-stage tables, which the kernel prefers, are those of CPUs. */
+#define ECAP_FIRST_STAGE 0x800000000000ULL
+
 bool dev_has_write_only(const struct dma_device *dev)
 {
-	return dev->kind == &test_device_kind ||
-	       !access("/sys/class/iommu/dmar0", F_OK) ||
-	       !access("/sys/class/iommu/ivhd0", F_OK);
+	char ecap[32];
+
+	if (dev->kind == &test_device_kind ||
+	    !access("/sys/class/iommu/ivhd0", F_OK))
+		return true;
+	if (file_read("/sys/class/iommu/dmar0/intel-iommu/ecap", ecap,
+		      sizeof(ecap)) <= 0)
+		return false;
+	return !(strtoull(ecap, NULL, 16) & ECAP_FIRST_STAGE);
 }
 
 /* ---- drivers ---- */
