@@ -251,6 +251,23 @@ u32 iommufd_device_to_id(struct iommufd_device *idev)
 }
 EXPORT_SYMBOL_NS_GPL(iommufd_device_to_id, "IOMMUFD");
 
+/**
+ * ioasid_get_device - Look a device up and take a short hold of it
+ * @ictx: The context
+ * @id: Its identifier, from the user
+ *
+ * Context: As ioasid_object_get(): unbind waits for whoever holds it.
+ *
+ * Return: The device, for ioasid_object_put(), or -ENOENT.
+ */
+struct iommufd_device *ioasid_get_device(struct iommufd_ctx *ictx, u32 id)
+{
+	struct iommufd_object *obj =
+		ioasid_object_get(ictx, id, IOMMUFD_OBJ_DEVICE);
+
+	return IS_ERR(obj) ? ERR_CAST(obj) : to_idev(obj);
+}
+
 /* ---- what a device can tell ---- */
 
 struct member_list {

@@ -58,15 +58,6 @@ static struct iommufd_hw_pagetable *get_paging(struct iommufd_ctx *ictx, u32 id)
 	return IS_ERR(obj) ? ERR_CAST(obj) : to_hwpt(obj);
 }
 
-static struct iommufd_device *get_device_object(struct iommufd_ctx *ictx,
-						u32 id)
-{
-	struct iommufd_object *obj = ioasid_object_get(ictx, id,
-						       IOMMUFD_OBJ_DEVICE);
-
-	return IS_ERR(obj) ? ERR_CAST(obj) : to_idev(obj);
-}
-
 /* ---- life ---- */
 
 static void leave_ioasid(struct iommufd_hw_pagetable *pt)
@@ -215,7 +206,7 @@ alloc_paging(struct ioasid *ioas, const struct iommu_hwpt_alloc *cmd,
 	if (rc)
 		return ERR_PTR(rc);
 	refcount_inc(&ioas->obj.users);
-	idev = get_device_object(ioas->ictx, cmd->dev_id);
+	idev = ioasid_get_device(ioas->ictx, cmd->dev_id);
 	if (IS_ERR(idev)) {
 		pt = ERR_CAST(idev);
 	} else {
@@ -340,7 +331,7 @@ alloc_table(struct iommufd_ctx *ictx, const struct iommu_hwpt_alloc *cmd,
 	struct iommufd_device *idev;
 	struct iommufd_object *obj;
 
-	idev = get_device_object(ictx, cmd->dev_id);
+	idev = ioasid_get_device(ictx, cmd->dev_id);
 	if (IS_ERR(idev))
 		return ERR_CAST(idev);
 	obj = ioasid_object_get(ictx, cmd->pt_id, IOMMUFD_OBJ_ANY);
@@ -688,7 +679,7 @@ int ioasid_get_hw_info(struct ioasid_ucmd *ucmd)
 	if (!(cmd->flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE))
 		cmd->in_data_type = IOMMU_HW_INFO_TYPE_DEFAULT;
 
-	idev = get_device_object(ucmd->ictx, cmd->dev_id);
+	idev = ioasid_get_device(ucmd->ictx, cmd->dev_id);
 	if (IS_ERR(idev))
 		return PTR_ERR(idev);
 	info = get_driver_info(idev, cmd, &length);

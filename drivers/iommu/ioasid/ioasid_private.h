@@ -90,6 +90,7 @@ struct iova_ranges {
 };
 
 struct iova_ranges *iova_ranges_alloc(unsigned int max);
+struct iova_ranges *iova_ranges_dup(const struct iova_ranges *ranges);
 void iova_ranges_set(struct iova_ranges *ranges, unsigned long first,
 		     unsigned long last);
 void iova_ranges_cut(struct iova_ranges *ranges, unsigned long first,
@@ -559,7 +560,7 @@ const struct ioasid_ioctl *ioasid_native_ioctl(unsigned int cmd);
 const struct ioasid_ioctl *ioasid_iommufd_ioctl(unsigned int cmd);
 int ioasid_type1_ioctl(struct iommufd_ctx *ictx, unsigned int cmd,
 		       unsigned long arg);
-int ioasid_set_compat(struct iommufd_ctx *ictx, struct ioasid *ioas);
+void ioasid_set_compat(struct iommufd_ctx *ictx, struct ioasid *ioas);
 void ioasid_leave_compat(struct ioasid *ioas);
 
 /* ------------------------------------------------------------------------- */
@@ -943,6 +944,7 @@ static inline struct iommufd_device *to_idev(struct iommufd_object *obj)
 	return container_of(obj, struct iommufd_device, obj);
 }
 
+struct iommufd_device *ioasid_get_device(struct iommufd_ctx *ictx, u32 id);
 int ioasid_device_members(struct iommufd_device *idev,
 			  struct iommu_group_member **members,
 			  unsigned int *num, bool *viable);

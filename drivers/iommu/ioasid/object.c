@@ -235,75 +235,52 @@ void ioasid_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 	ioasid_object_abort(ictx, obj);
 }
 
+static void destroy_ioas(struct iommufd_object *obj)
+{
+	ioasid_destroy(to_ioasid(obj));
+}
+
+static void destroy_hwpt(struct iommufd_object *obj)
+{
+	ioasid_hwpt_destroy(to_hwpt(obj));
+}
+
+/* Objects that users end. Devices and accesses end with what has bound them. */
+static void (*const destroy_ops[IOMMUFD_OBJ_MAX])(struct iommufd_object *obj) = {
+	[IOMMUFD_OBJ_IOAS] = destroy_ioas,
+	[IOMMUFD_OBJ_HWPT_PAGING] = destroy_hwpt,
+	[IOMMUFD_OBJ_HWPT_NESTED] = destroy_hwpt,
+	[IOMMUFD_OBJ_FAULT] = ioasid_fault_destroy,
+	[IOMMUFD_OBJ_VIOMMU] = ioasid_viommu_destroy,
+	[IOMMUFD_OBJ_VDEVICE] = ioasid_vdevice_destroy,
+	[IOMMUFD_OBJ_VEVENTQ] = ioasid_veventq_destroy,
+	[IOMMUFD_OBJ_HW_QUEUE] = ioasid_hw_queue_destroy,
+#ifdef CONFIG_IOMMUFD_TEST
+	[IOMMUFD_OBJ_SELFTEST] = ioasid_mock_destroy,
+#endif
+};
+
 /**
  * ioasid_object_destroy - Free an object
- * @obj: The object. Nobody can reach it any more, and its identifier is free
- *       again, or was never published.
+ * @obj: The object, of a type that users end. Nobody can reach it any more, and
+ *       its identifier is free again, or was never published.
  *
  * Undoes what the object is built on.
  *
- * Context: No lock is held; may sleep. @obj->type is one that users make.
+ * Context: No lock is held; may sleep.
  */
 void ioasid_object_destroy(struct iommufd_object *obj)
 {
-	switch (obj->type) {
-	case IOMMUFD_OBJ_IOAS:
-		ioasid_destroy(to_ioasid(obj));
-		break;
-	case IOMMUFD_OBJ_HWPT_PAGING:
-	case IOMMUFD_OBJ_HWPT_NESTED:
-		ioasid_hwpt_destroy(to_hwpt(obj));
-		break;
-	case IOMMUFD_OBJ_FAULT:
-		ioasid_fault_destroy(obj);
-		break;
-	case IOMMUFD_OBJ_VIOMMU:
-		ioasid_viommu_destroy(obj);
-		break;
-	case IOMMUFD_OBJ_VDEVICE:
-		ioasid_vdevice_destroy(obj);
-		break;
-	case IOMMUFD_OBJ_VEVENTQ:
-		ioasid_veventq_destroy(obj);
-		break;
-	case IOMMUFD_OBJ_HW_QUEUE:
-		ioasid_hw_queue_destroy(obj);
-		break;
-#ifdef CONFIG_IOMMUFD_TEST
-	case IOMMUFD_OBJ_SELFTEST:
-		ioasid_mock_destroy(obj);
-		break;
-#endif
-	default:
-		WARN_ON_ONCE(1);
-	}
+	destroy_ops[obj->type](obj);
 }
 
 /**
  * ioasid_object_user_owned - Whether the user ends objects of a type
  * @type: The type
  *
- * Devices and accesses end with what has bound them.
- *
  * Return: Whether ioasid_object_destroy() knows the type.
  */
 bool ioasid_object_user_owned(enum iommufd_object_type type)
 {
-	switch (type) {
-	case IOMMUFD_OBJ_IOAS:
-	case IOMMUFD_OBJ_HWPT_PAGING:
-	case IOMMUFD_OBJ_HWPT_NESTED:
-	case IOMMUFD_OBJ_FAULT:
-	case IOMMUFD_OBJ_VIOMMU:
-	case IOMMUFD_OBJ_VDEVICE:
-	case IOMMUFD_OBJ_VEVENTQ:
-	case IOMMUFD_OBJ_HW_QUEUE:
-		return true;
-#ifdef CONFIG_IOMMUFD_TEST
-	case IOMMUFD_OBJ_SELFTEST:
-		return true;
-#endif
-	default:
-		return false;
-	}
+	return destroy_ops[type];
 }

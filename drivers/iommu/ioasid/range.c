@@ -26,6 +26,18 @@ struct iova_ranges *iova_ranges_alloc(unsigned int max)
 }
 
 /**
+ * iova_ranges_dup - Copy a set of ranges
+ * @ranges: The set
+ *
+ * Return: The copy, for kfree(), or NULL.
+ */
+struct iova_ranges *iova_ranges_dup(const struct iova_ranges *ranges)
+{
+	return kmemdup(ranges, struct_size(ranges, range, ranges->max),
+		       GFP_KERNEL_ACCOUNT);
+}
+
+/**
  * iova_ranges_set - Make a set of one range
  * @ranges: The set, with room for at least one
  * @first: First address

@@ -69,10 +69,7 @@ static struct iova_ranges *copy_permitted(struct ioasid *ioas,
 {
 	guard(mutex)(&ioas->lock);
 	*alignment = ioas->alignment;
-	return kmemdup(ioas->permitted,
-		       struct_size(ioas->permitted, range,
-				   ioas->permitted->max),
-		       GFP_KERNEL_ACCOUNT);
+	return iova_ranges_dup(ioas->permitted);
 }
 
 static int iommufd_ioas_iova_ranges(struct ioasid_ucmd *ucmd)
@@ -621,7 +618,6 @@ static int iommufd_vfio_ioas(struct ioasid_ucmd *ucmd)
 {
 	struct iommu_vfio_ioas *cmd = ucmd->cmd;
 	struct ioasid *ioas;
-	int rc;
 
 	if (cmd->__reserved)
 		return -EOPNOTSUPP;
@@ -633,11 +629,12 @@ static int iommufd_vfio_ioas(struct ioasid_ucmd *ucmd)
 		ioas = ioasid_get(ucmd->ictx, cmd->ioas_id);
 		if (IS_ERR(ioas))
 			return PTR_ERR(ioas);
-		rc = ioasid_set_compat(ucmd->ictx, ioas);
+		ioasid_set_compat(ucmd->ictx, ioas);
 		ioasid_put(ioas);
-		return rc;
+		return 0;
 	case IOMMU_VFIO_IOAS_CLEAR:
-		return ioasid_set_compat(ucmd->ictx, NULL);
+		ioasid_set_compat(ucmd->ictx, NULL);
+		return 0;
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -645,10 +642,8 @@ static int iommufd_vfio_ioas(struct ioasid_ucmd *ucmd)
 
 /* ---- table ---- */
 
-#define FIRST_IOCTL IOMMUFD_CMD_BASE
-
 #define IOCTL(_cmd, _struct, _last, _output, _execute)                        \
-	[(_cmd) - FIRST_IOCTL] = {                                            \
+	[(_cmd) - IOMMUFD_CMD_BASE] = {                                            \
 		.size = sizeof(_struct) +                                     \
 			BUILD_BUG_ON_ZERO(sizeof(_struct) > IOASID_CMD_MAX),  \
 		.min_size = offsetofend(_struct, _last),                      \
@@ -717,7 +712,7 @@ static const struct ioasid_ioctl iommufd_ioctls[] = {
  */
 const struct ioasid_ioctl *ioasid_iommufd_ioctl(unsigned int cmd)
 {
-	unsigned int i = cmd - _IO(IOMMUFD_TYPE, FIRST_IOCTL);
+	unsigned int i = cmd - _IO(IOMMUFD_TYPE, IOMMUFD_CMD_BASE);
 	const struct ioasid_ioctl *op;
 
 	if (i >= ARRAY_SIZE(iommufd_ioctls))

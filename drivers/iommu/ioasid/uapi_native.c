@@ -50,15 +50,6 @@ static int native_check_extension(struct ioasid_ucmd *ucmd)
 
 /* ---- devices ---- */
 
-static struct iommufd_device *native_get_device(struct iommufd_ctx *ictx,
-						u32 id)
-{
-	struct iommufd_object *obj =
-		ioasid_object_get(ictx, id, IOMMUFD_OBJ_DEVICE);
-
-	return IS_ERR(obj) ? ERR_CAST(obj) : to_idev(obj);
-}
-
 static int copy_array(u64 uptr, u32 room, const void *array, u32 num,
 		      size_t size)
 {
@@ -147,7 +138,7 @@ static int native_device_get_info(struct ioasid_ucmd *ucmd)
 	struct iommufd_device *idev;
 	int rc;
 
-	idev = native_get_device(ucmd->ictx, cmd->dev_id);
+	idev = ioasid_get_device(ucmd->ictx, cmd->dev_id);
 	if (IS_ERR(idev))
 		return PTR_ERR(idev);
 	rc = get_device_details(idev, cmd, &details);
@@ -174,7 +165,7 @@ static int native_device_set_cookie(struct ioasid_ucmd *ucmd)
 
 	if (cmd->__reserved)
 		return -EINVAL;
-	idev = native_get_device(ucmd->ictx, cmd->dev_id);
+	idev = ioasid_get_device(ucmd->ictx, cmd->dev_id);
 	if (IS_ERR(idev))
 		return PTR_ERR(idev);
 	WRITE_ONCE(idev->cookie, cmd->cookie);
@@ -234,9 +225,7 @@ static struct iova_ranges *get_ioasid_details(struct ioasid *ioas,
 	struct iova_ranges *ranges;
 
 	guard(mutex)(&ioas->lock);
-	ranges = kmemdup(ioas->permitted,
-			 struct_size(ranges, range, ioas->permitted->max),
-			 GFP_KERNEL_ACCOUNT);
+	ranges = iova_ranges_dup(ioas->permitted);
 	if (!ranges)
 		return NULL;
 	cmd->type = ioas->type;
@@ -489,36 +478,35 @@ static struct ioasid *native_get_dirty(struct iommufd_ctx *ictx, u32 id)
 	return ERR_PTR(-EINVAL);
 }
 
+static int native_track(struct iommufd_ctx *ictx, u32 id,
+			int (*change)(struct ioasid *ioas))
+{
+	struct ioasid *ioas = native_get_dirty(ictx, id);
+	int rc;
+
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	rc = change(ioas);
+	ioasid_put(ioas);
+	return rc;
+}
+
 static int native_dirty_start(struct ioasid_ucmd *ucmd)
 {
 	struct iommu_dirty_start *cmd = ucmd->cmd;
-	struct ioasid *ioas;
-	int rc;
 
 	if (cmd->__reserved)
 		return -EINVAL;
-	ioas = native_get_dirty(ucmd->ictx, cmd->ioasid);
-	if (IS_ERR(ioas))
-		return PTR_ERR(ioas);
-	rc = dirty_start(ioas);
-	ioasid_put(ioas);
-	return rc;
+	return native_track(ucmd->ictx, cmd->ioasid, dirty_start);
 }
 
 static int native_dirty_stop(struct ioasid_ucmd *ucmd)
 {
 	struct iommu_dirty_stop *cmd = ucmd->cmd;
-	struct ioasid *ioas;
-	int rc;
 
 	if (cmd->__reserved)
 		return -EINVAL;
-	ioas = native_get_dirty(ucmd->ictx, cmd->ioasid);
-	if (IS_ERR(ioas))
-		return PTR_ERR(ioas);
-	rc = dirty_stop(ioas);
-	ioasid_put(ioas);
-	return rc;
+	return native_track(ucmd->ictx, cmd->ioasid, dirty_stop);
 }
 
 static int native_dirty_get(struct ioasid_ucmd *ucmd)

@@ -48,15 +48,12 @@ static void drop_compat(struct iommufd_ctx *ictx)
  * ioasid_set_compat - Choose the IOASID of devices of VFIO groups
  * @ictx: The context
  * @ioas: The address space, or NULL for none
- *
- * Return: 0.
  */
-int ioasid_set_compat(struct iommufd_ctx *ictx, struct ioasid *ioas)
+void ioasid_set_compat(struct iommufd_ctx *ictx, struct ioasid *ioas)
 {
 	guard(mutex)(&ictx->compat_lock);
 	drop_compat(ictx);
 	ictx->compat_ioas = ioas;
-	return 0;
 }
 
 /**

@@ -155,24 +155,24 @@ int ioasid_viommu_alloc(struct ioasid_ucmd *ucmd)
 	struct iommu_viommu_alloc *cmd = ucmd->cmd;
 	struct iommufd_viommu *viommu;
 	const struct iommu_ops *ops;
-	struct iommufd_object *obj;
+	struct iommufd_device *idev;
 	int rc;
 
 	if (cmd->flags || cmd->__reserved ||
 	    cmd->type == IOMMU_VIOMMU_TYPE_DEFAULT)
 		return -EOPNOTSUPP;
 
-	obj = ioasid_object_get(ucmd->ictx, cmd->dev_id, IOMMUFD_OBJ_DEVICE);
-	if (IS_ERR(obj))
-		return PTR_ERR(obj);
-	viommu = viommu_create(ucmd, to_idev(obj));
+	idev = ioasid_get_device(ucmd->ictx, cmd->dev_id);
+	if (IS_ERR(idev))
+		return PTR_ERR(idev);
+	viommu = viommu_create(ucmd, idev);
 	/*
 	 * viommu_init copies user memory, and unbind must not wait for that: keep
 	 * the driver, not the device, which viommu_init does not get to see.
 	 */
-	ops = dev_iommu_ops(to_idev(obj)->dev);
+	ops = dev_iommu_ops(idev->dev);
 	__module_get(ops->owner);
-	ioasid_object_put(ucmd->ictx, obj);
+	ioasid_object_put(ucmd->ictx, &idev->obj);
 
 	rc = PTR_ERR_OR_ZERO(viommu);
 	if (!rc)
@@ -316,7 +316,8 @@ static int vdevice_create(struct ioasid_ucmd *ucmd,
 int ioasid_vdevice_alloc(struct ioasid_ucmd *ucmd)
 {
 	struct iommu_vdevice_alloc *cmd = ucmd->cmd;
-	struct iommufd_object *viommu, *device;
+	struct iommufd_object *viommu;
+	struct iommufd_device *idev;
 	int rc;
 
 	/* It is an index of an xarray. */
@@ -327,12 +328,12 @@ int ioasid_vdevice_alloc(struct ioasid_ucmd *ucmd)
 				   IOMMUFD_OBJ_VIOMMU);
 	if (IS_ERR(viommu))
 		return PTR_ERR(viommu);
-	device = ioasid_object_get(ucmd->ictx, cmd->dev_id, IOMMUFD_OBJ_DEVICE);
-	if (IS_ERR(device)) {
-		rc = PTR_ERR(device);
+	idev = ioasid_get_device(ucmd->ictx, cmd->dev_id);
+	if (IS_ERR(idev)) {
+		rc = PTR_ERR(idev);
 	} else {
-		rc = vdevice_create(ucmd, to_viommu(viommu), to_idev(device));
-		ioasid_object_put(ucmd->ictx, device);
+		rc = vdevice_create(ucmd, to_viommu(viommu), idev);
+		ioasid_object_put(ucmd->ictx, &idev->obj);
 	}
 	ioasid_object_put(ucmd->ictx, viommu);
 	return rc;
