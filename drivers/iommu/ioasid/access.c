@@ -68,6 +68,13 @@ static bool needs_pages(const struct iommufd_access *access)
 	return access->ops && access->ops->needs_pin_pages;
 }
 
+static void end_pages(struct ioasid *ioas)
+{
+	guard(mutex)(&ioas->lock);
+	ioas->num_page_users--;
+	ioasid_update_alignment(ioas);
+}
+
 /*
  * Ends an attachment: no new pins, then the user lets go of the old ones. The
  * caller owns the access; only pins run beside this.
@@ -92,13 +99,27 @@ static void access_leave(struct iommufd_access *access)
 	access->ioas_unpin = NULL;
 	list_del_init(&access->entry);
 	WRITE_ONCE(ioas->num_accesses, ioas->num_accesses - 1);
-	if (needs_pages(access)) {
-		ioas->num_page_users--;
+	mutex_unlock(&ioas->lock);
+	if (needs_pages(access))
+		end_pages(ioas);
+	if (ioas->parent)
+		ioasid_pinners_put(ioas, 1);
+	else
+		ioasid_unpin_idle(ioas);
+	refcount_dec(&ioas->obj.users);
+}
+
+static int prepare_pages(struct ioasid *ioas)
+{
+	int rc;
+
+	guard(mutex)(&ioas->lock);
+	rc = ioasid_check_alignment(ioas, PAGE_SIZE);
+	if (!rc) {
+		ioas->num_page_users++;
 		ioasid_update_alignment(ioas);
 	}
-	mutex_unlock(&ioas->lock);
-	ioasid_unpin_idle(ioas);
-	refcount_dec(&ioas->obj.users);
+	return rc;
 }
 
 /* What of joining may fail. Undone by access_leave(), after access_join(). */
@@ -108,14 +129,16 @@ static int access_prepare(struct iommufd_access *access, struct ioasid *ioas)
 
 	if (!ioasid_may(ioas, IOMMU_IOASID_OP_ACCESS))
 		return -EINVAL;
-	if (!needs_pages(access))
-		return 0;
-	guard(mutex)(&ioas->lock);
-	rc = ioasid_check_alignment(ioas, PAGE_SIZE);
-	if (!rc) {
-		ioas->num_page_users++;
-		ioasid_update_alignment(ioas);
+	if (needs_pages(access)) {
+		rc = prepare_pages(ioas);
+		if (rc)
+			return rc;
 	}
+	/* A child has no pins of its own that could wait until they are needed. */
+	if (ioas->parent)
+		rc = ioasid_pinners_get(ioas, 1);
+	if (rc && needs_pages(access))
+		end_pages(ioas);
 	return rc;
 }
 
@@ -165,7 +188,8 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_destroy, "IOMMUFD");
  *
  * Return: 0; -ENOENT: no such IOASID; -EINVAL: its type takes no in-kernel
  * users, or @access is attached; -EADDRINUSE: a mapping is not aligned to pages, and
- * the user pins some.
+ * the user pins some; where the IOASID has a parent, what pinning its root's memory
+ * says.
  */
 int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
 {
@@ -371,7 +395,7 @@ static void mark_written(struct ioasid *ioas, unsigned long first,
 	lockdep_assert_held(&ioas->lock);
 
 	for_each_mapping(map, &ioas->mappings, first, last)
-		if (map->state != MAPPING_BUSY && map->prot & IOMMU_WRITE)
+		if (map->prot & IOMMU_WRITE)
 			dirty_mark(map, max(first, map->first),
 				   min(last, map->last));
 }
@@ -408,8 +432,7 @@ static void end_access(struct ioasid *ioas, unsigned long first,
 	lockdep_assert_held(&ioas->lock);
 
 	for_each_mapping(map, &ioas->mappings, first, last) {
-		if (map->state == MAPPING_BUSY ||
-		    WARN_ON_ONCE(!map->num_accesses))
+		if (WARN_ON_ONCE(!map->num_accesses))
 			continue;
 		map->num_accesses--;
 	}
@@ -432,14 +455,14 @@ static struct mapping *begin_access(struct ioasid *ioas, unsigned long addr,
 
 	for (;;) {
 		map = mapping_find(&ioas->mappings, addr);
-		if (!map || map->first > addr || map->state == MAPPING_BUSY)
+		if (!map || map->first > addr)
 			return ERR_PTR(-ENOENT);
-		if (map->state == MAPPING_LEAVING ||
+		if (mapping_is_leaving(map) ||
 		    map->mem->source == PINNED_MEM_DMA_BUF)
 			return ERR_PTR(-EINVAL);
 		if (!(map->prot & prot))
 			return ERR_PTR(-EPERM);
-		if (map->pinned) {
+		if (map->pinned || ioas->parent) {
 			map->num_accesses++;
 			return map;
 		}
@@ -451,11 +474,15 @@ static struct mapping *begin_access(struct ioasid *ioas, unsigned long addr,
 
 static struct page *mapping_page(const struct mapping *map, unsigned long addr)
 {
-	const struct mem_extents *extents = &map->mem->extents;
-	unsigned long index = (map->offset + (addr - map->first)) >> PAGE_SHIFT;
-	const struct mem_extent *extent =
-		&extents->extent[mem_extents_find(extents, index)];
+	const struct mem_extents *extents;
+	const struct mem_extent *extent;
+	struct mapping_piece piece;
+	unsigned long index;
 
+	mapping_piece_at(map, addr, &piece);
+	extents = &piece.mem->extents;
+	index = piece.offset >> PAGE_SHIFT;
+	extent = &extents->extent[mem_extents_find(extents, index)];
 	return pfn_to_page(extent->pfn + (index - extent->index));
 }
 

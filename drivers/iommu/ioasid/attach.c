@@ -417,6 +417,7 @@ static int attach_target(struct iommufd_device *idev, struct target *target,
 		if (!rc) {
 			slot = xa_load(&group->slots, pasid);
 			*out_id = slot->pt->obj.id;
+			ioasid_count_devices(ioas, 1);
 		}
 	}
 	if (rc) {
@@ -559,6 +560,7 @@ void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
 		slot->num_devices--;
 		ioas = slot->ioas;
 		detach_device(slot, &target, idev, pasid);
+		ioasid_count_devices(ioas, -1);
 		if (!slot->num_devices) {
 			xa_erase(&group->slots, pasid);
 			slot_free(slot);
@@ -850,6 +852,10 @@ static int replace_target(struct iommufd_device *idev, struct target *target,
 		}
 		num = slot->num_devices;
 		*out_id = rc ? *out_id : slot->pt->obj.id;
+		if (!rc && old != ioas) {
+			ioasid_count_devices(ioas, num);
+			ioasid_count_devices(old, -num);
+		}
 	}
 	pgtable_dispose(target->dead);
 	target->dead = NULL;

@@ -207,8 +207,8 @@ int dirty_split(const struct mapping *head, struct mapping *tail)
 void dirty_extent_bounds(const struct mapping *map, unsigned long addr,
 			 unsigned long *first, unsigned long *last)
 {
-	const struct mem_extents *extents = &map->mem->extents;
-	unsigned long skip = map->offset + (addr - map->first);
+	const struct mem_extents *extents;
+	struct mapping_piece piece;
 	unsigned long start, end;
 	unsigned int i;
 
@@ -216,11 +216,13 @@ void dirty_extent_bounds(const struct mapping *map, unsigned long addr,
 	*last = map->last;
 	if (!may_be_dirty(map))
 		return;
-	i = mem_extents_find(extents, skip >> PAGE_SHIFT);
+	mapping_piece_at(map, addr, &piece);
+	extents = &piece.mem->extents;
+	i = mem_extents_find(extents, piece.offset >> PAGE_SHIFT);
 	start = (unsigned long)extents->extent[i].index << PAGE_SHIFT;
 	end = start + (mem_extent_pages(extents, i) << PAGE_SHIFT);
-	*first = map->first + (max(start, map->offset) - map->offset);
-	*last = min(map->last, map->first + (end - map->offset - 1));
+	*first = addr - min(piece.before, piece.offset - start);
+	*last = addr + (min(piece.length, end - piece.offset) - 1);
 }
 
 /* Widens a range so that it cuts no extent of a mapping. */
@@ -231,10 +233,10 @@ static void widen_to_extents(struct ioasid *ioas, unsigned long *first,
 	unsigned long other;
 
 	map = mapping_find(&ioas->mappings, *first);
-	if (map && map->first < *first && map->state != MAPPING_BUSY)
+	if (map && map->first < *first)
 		dirty_extent_bounds(map, *first, first, &other);
 	map = mapping_find(&ioas->mappings, *last);
-	if (map && map->first <= *last && map->state != MAPPING_BUSY)
+	if (map && map->first <= *last)
 		dirty_extent_bounds(map, *last, &other, last);
 }
 
@@ -253,7 +255,7 @@ static int read_tables(struct ioasid *ioas, unsigned long first,
 		if (!pt->filled)
 			continue;
 		for_each_mapping(map, &ioas->mappings, first, last) {
-			if (map->state == MAPPING_BUSY || !may_be_dirty(map))
+			if (!may_be_dirty(map))
 				continue;
 			window = dirty_window_of(map);
 			if (ioasid_killed())
@@ -542,8 +544,6 @@ static int collect_chunk(struct ioasid *ioas, const struct dirty_report *report,
 	if (!ioas->tracking)
 		return -EINVAL;
 	for_each_mapping(map, &ioas->mappings, first, last) {
-		if (map->state == MAPPING_BUSY)
-			continue;
 		dirty_collect(map, first, last, report->shift, report->chunk);
 		collect_pins(ioas, map, report, first, last);
 		cond_resched();

@@ -60,9 +60,10 @@ static bool entry_across(const struct iommufd_hw_pagetable *pt,
 			 const struct mapping *map, unsigned long addr,
 			 unsigned long *first, unsigned long *last)
 {
-	const struct mem_extents *extents = &map->mem->extents;
-	unsigned long ext_first, ext_last, skip, sizes;
+	unsigned long ext_first, ext_last, sizes;
+	const struct mem_extents *extents;
 	const struct mem_extent *extent;
+	struct mapping_piece piece;
 	unsigned int bit;
 	phys_addr_t phys;
 
@@ -70,10 +71,12 @@ static bool entry_across(const struct iommufd_hw_pagetable *pt,
 	*last = addr;
 	if (pt->ioas->single_pages)
 		return false;
-	skip = map->offset + (addr - map->first);
-	extent = &extents->extent[mem_extents_find(extents, skip >> PAGE_SHIFT)];
+	mapping_piece_at(map, addr, &piece);
+	extents = &piece.mem->extents;
+	extent = &extents->extent[mem_extents_find(extents, piece.offset >>
+							    PAGE_SHIFT)];
 	phys = PFN_PHYS(extent->pfn) +
-	       (skip - ((unsigned long)extent->index << PAGE_SHIFT));
+	       (piece.offset - ((unsigned long)extent->index << PAGE_SHIFT));
 	dirty_extent_bounds(map, addr, &ext_first, &ext_last);
 
 	sizes = pt->domain->pgsize_bitmap;
@@ -148,7 +151,7 @@ static int read_range_locked(struct iommufd_hw_pagetable *pt,
 	int rc;
 
 	for_each_mapping(map, &pt->ioas->mappings, first, last) {
-		if (map->state == MAPPING_BUSY || map->first > cur)
+		if (map->first > cur)
 			return -EINVAL;
 		if (window && pt->filled) {
 			rc = read_mapping(pt, map, window, report, clear);

@@ -156,7 +156,7 @@ struct pinned_mem *pinned_mem_from_dma_buf(int fd, unsigned long offset,
 	mutex_init(&buf->lock);
 	INIT_LIST_HEAD(&buf->entries);
 	mem = pinned_mem_new(PINNED_MEM_DMA_BUF, start, last - start + 1,
-			     writable, PINNED_MEM_ACCOUNT_NONE);
+			     writable);
 	if (!mem)
 		goto err_free;
 	rc = attach_dma_buf(buf, dma_buf);

@@ -289,6 +289,7 @@ EXPORT_SYMBOL_NS_GPL(iommufd_viommu_report_event, "IOMMUFD");
  * @phys: Physical address
  * @size: In bytes
  * @prot: IOMMU_READ, IOMMU_WRITE, IOMMU_CACHE
+ * @gfp: For memory of the table
  *
  * The IOMMU may not see it before ioasid_sync_map(). The IOMMU core exports this
  * only as one step with that, which would be a step for each page of memory that is
@@ -297,10 +298,9 @@ EXPORT_SYMBOL_NS_GPL(iommufd_viommu_report_event, "IOMMUFD");
  * Return: 0, or as iommu_map().
  */
 int ioasid_map_nosync(struct iommu_domain *domain, unsigned long iova,
-		      phys_addr_t phys, size_t size, int prot)
+		      phys_addr_t phys, size_t size, int prot, gfp_t gfp)
 {
-	return iommu_map_nosync(domain, iova, phys, size, prot,
-				GFP_KERNEL_ACCOUNT);
+	return iommu_map_nosync(domain, iova, phys, size, prot, gfp);
 }
 EXPORT_SYMBOL_NS_GPL(ioasid_map_nosync, "IOMMUFD_INTERNAL");
 

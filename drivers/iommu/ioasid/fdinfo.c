@@ -27,10 +27,11 @@ static const char *dirty_state(const struct ioasid *ioas)
 static void show_ioasid(struct seq_file *seq, const struct ioasid *ioas)
 {
 	seq_printf(seq,
-		   "ioasid:\t%u type kernel parent 0 devices %u accesses %u tables %u mappings %lu mapped %llu pinned %llu%s\n",
+		   "ioasid:\t%u type %s parent %u devices %u accesses %u tables %u mappings %lu mapped %llu pinned %llu%s\n",
 		   ioas->obj.id,
-		   READ_ONCE(ioas->num_pinners) -
-			   READ_ONCE(ioas->num_user_tables),
+		   ioas->type == IOMMU_IOASID_TYPE_PREREG ? "prereg" : "kernel",
+		   ioas->parent ? ioas->parent->obj.id : 0,
+		   READ_ONCE(ioas->num_devices),
 		   READ_ONCE(ioas->num_accesses), READ_ONCE(ioas->num_tables),
 		   READ_ONCE(ioas->num_mappings),
 		   READ_ONCE(ioas->mapped_bytes),

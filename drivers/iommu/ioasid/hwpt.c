@@ -67,7 +67,6 @@ static void leave_ioasid(struct iommufd_hw_pagetable *pt)
 	scoped_guard(mutex, &ioas->lock) {
 		pgtable_remove(pt);
 		ioasid_widen_permitted(ioas);
-		WRITE_ONCE(ioas->num_user_tables, ioas->num_user_tables - 1);
 	}
 	ioasid_pinners_put(ioas, 1);
 	refcount_dec(&ioas->obj.users);
@@ -150,8 +149,6 @@ static int join_ioasid(struct iommufd_hw_pagetable *pt, struct ioasid *ioas,
 	rc = ioasid_update_permitted(ioas);
 	if (rc)
 		pgtable_remove(pt);
-	else
-		WRITE_ONCE(ioas->num_user_tables, ioas->num_user_tables + 1);
 	return rc;
 }
 
@@ -202,6 +199,9 @@ alloc_paging(struct ioasid *ioas, const struct iommu_hwpt_alloc *cmd,
 	struct iommufd_device *idev;
 	int rc;
 
+	/* Who may not attach a device needs no page table. */
+	if (!ioasid_may(ioas, IOMMU_IOASID_OP_ATTACH))
+		return ERR_PTR(-EINVAL);
 	rc = ioasid_pinners_get(ioas, 1);
 	if (rc)
 		return ERR_PTR(rc);

@@ -13,6 +13,12 @@
  * and for tables that they fill themselves and that the IOMMU walks before it
  * walks one of the kernel's.
  *
+ * An address space can have a parent: then its mappings show memory that the parent
+ * maps, by the parent's addresses. Such a mapping (struct shadow) holds no
+ * memory of its own. What it shows stays as long as the mapping does: UNMAP in
+ * the parent is refused, or takes the shadows out first. All address spaces below
+ * one root are a tree.
+ *
  * The members of an IOMMU group share their fate: a slot (struct ioasid_slot)
  * says which address space the group's DMA with one PASID sees.
  *
@@ -21,13 +27,21 @@
  *
  * Locks, outermost first:
  *
- *	ioasid.unmap_lock	in-kernel accesses are called back under it
+ *	ioasid.revoke_lock	of the root: one REVOKE at a time in a tree
+ *	ioasid.unmap_lock	in-kernel accesses are called back under it. The
+ *				parent's is held when a child's is taken.
  *	locks of their drivers
  *	iommufd_access.lock
  *	ioasid_group.lock
  *	ioasid.lock		two of them are never held together
+ *	ioasid.tree_lock	of the root, for a short time
  *	iommu_group's mutex	of the IOMMU core
  *	iommufd_ctx.sw_msi_lock
+ *
+ * ioasid.lock is held as long as page tables change, which can take long. Who maps
+ * in a child looks at the parent, which may be busy with that: so what a child
+ * reads there (mappings and their state) changes under both locks and may be
+ * read under either. No child ever waits for its parent's or sibling's page tables.
  *
  *	pinned_mem.lock		no lock of an address space or group is held
  *	mmap_lock
@@ -144,7 +158,10 @@ struct mem_extents {
 
 void mem_extents_init(struct mem_extents *extents);
 int mem_extents_add(struct mem_extents *extents, unsigned long pfn,
-		    unsigned long num_pages, enum extent_kind kind);
+		    unsigned long num_pages, enum extent_kind kind,
+		    unsigned long left);
+void mem_extents_fit(struct mem_extents *extents);
+unsigned long count_page_run(struct page **pages, unsigned long num_pages);
 unsigned int mem_extents_find(const struct mem_extents *extents,
 			      unsigned long index);
 void mem_extents_clear(struct mem_extents *extents);
@@ -178,45 +195,59 @@ enum pinned_mem_account {
 
 /**
  * struct mem_owner - Who is charged for memory
+ * @refs: References: one for each piece of memory, one of the context
  * @mm: Whose locked_vm and pinned_vm are charged; held by mmgrab()
  * @task: Whose RLIMIT_MEMLOCK counts: the registering thread group's leader
- * @user: Whose locked_vm is charged with PINNED_MEM_ACCOUNT_USER, else NULL
- * @may_exceed: The registering task had CAP_IPC_LOCK
+ * @cred: Of the registering task. The locked_vm of their user is charged with
+ *        PINNED_MEM_ACCOUNT_USER
+ * @may_exceed: They had CAP_IPC_LOCK
+ * @rcu: Frees it
+ *
+ * Constant. The context keeps the last one: as long as the same process comes
+ * with the same rights, its memory has the same owner.
  */
 struct mem_owner {
+	refcount_t refs;
+	bool may_exceed;
 	struct mm_struct *mm;
 	struct task_struct *task;
-	struct user_struct *user;
-	bool may_exceed;
+	const struct cred *cred;
+	struct rcu_head rcu;
 };
 
 /**
  * struct pinned_mem - A run of memory that can be pinned for DMA
- * @refs: References: one for each mapping
- * @lock: Protects @state, the first and the last pin and changes of @extents
- * @state: enum pinned_mem_state
+ * @refs: References: one for each mapping, one more for that beside it
+ * @num_pins: Users that need it pinned
+ * @lock: Protects @state, the first and the last pin and changes of @extents.
+ *        See pin.c; as a mutex, it is held over what sleeps
  * @source: enum pinned_mem_source
  * @account: enum pinned_mem_account
+ * @state: enum pinned_mem_state
  * @writable: Devices may write
- * @num_pins: Users that need it pinned
- * @owner: Who is charged; its mm is the one that PINNED_MEM_USER lies in. It
- *         changes, under @lock, when another process takes over a file
+ * @has_mapping: A mapping lies beside it, see struct mem_with_mapping
+ * @owner: Who is charged, a reference; its mm is the one that PINNED_MEM_USER
+ *         lies in. It changes, under @lock, when another process takes over a
+ *         file. NULL for PINNED_MEM_DMA_BUF
  * @file: The file of PINNED_MEM_FILE
  * @dma_buf: What there is to know of PINNED_MEM_DMA_BUF
  * @start: Page-aligned address, or index of the first page in the file
  * @num_pages: Size of the run
  * @extents: The pages. While the caller holds a pin they do not change and
  *           may be read without @lock.
+ *
+ * There is one for each page that is mapped by itself, so its size matters.
  */
 struct pinned_mem {
 	refcount_t refs;
-	struct mutex lock;
-	enum pinned_mem_state state;
-	enum pinned_mem_source source;
-	enum pinned_mem_account account;
-	bool writable;
 	refcount_t num_pins;
-	struct mem_owner owner;
+	atomic_t lock;
+	enum pinned_mem_source source : 4;
+	enum pinned_mem_account account : 4;
+	u8 state;
+	bool writable;
+	bool has_mapping;
+	struct mem_owner *owner;
 	union {
 		struct file *file;
 		struct pinned_dma_buf *dma_buf;
@@ -226,24 +257,31 @@ struct pinned_mem {
 	struct mem_extents extents;
 };
 
-struct pinned_mem *pinned_mem_from_user(unsigned long addr,
+struct iommufd_ctx;
+
+struct pinned_mem *pinned_mem_from_user(struct iommufd_ctx *ictx,
+					unsigned long addr,
 					unsigned long length, bool writable,
 					enum pinned_mem_account account);
-struct pinned_mem *pinned_mem_from_file(int fd, unsigned long offset,
+struct pinned_mem *pinned_mem_from_file(struct iommufd_ctx *ictx, int fd,
+					unsigned long offset,
 					unsigned long length, bool writable,
 					enum pinned_mem_account account);
 struct pinned_mem *pinned_mem_new(enum pinned_mem_source source,
 				  unsigned long start, unsigned long num_pages,
-				  bool writable,
-				  enum pinned_mem_account account);
-int pinned_mem_take_over(struct pinned_mem *mem, struct mem_owner *old);
+				  bool writable);
+int pinned_mem_take_over(struct iommufd_ctx *ictx, struct pinned_mem *mem,
+			 struct mem_owner **old);
 void pinned_mem_give_back(struct pinned_mem *mem, struct mem_owner *old);
 void mem_owner_put(struct mem_owner *owner);
+void mem_owner_forget(struct iommufd_ctx *ictx);
 void pinned_mem_get(struct pinned_mem *mem);
 void pinned_mem_put(struct pinned_mem *mem);
 int pinned_mem_pin(struct pinned_mem *mem);
 void pinned_mem_pin_again(struct pinned_mem *mem);
 void pinned_mem_unpin(struct pinned_mem *mem);
+int pinned_mem_init(void);
+void pinned_mem_exit(void);
 
 /* ------------------------------------------------------------------------- */
 /* Memory of devices (dmabuf.c) */
@@ -286,12 +324,10 @@ static inline void dma_buf_take_out(struct iommufd_hw_pagetable *pt,
 /* Mappings (map.c) */
 
 /*
- * A BUSY mapping keeps its range from others; for everybody but the call that
- * makes it, it is not there yet. A LEAVING mapping waits for in-kernel accesses
- * to let go: it still translates, but takes no new ones.
+ * A LEAVING mapping waits for in-kernel accesses to let go: it still translates,
+ * but takes no new ones, nor children's mappings.
  */
 enum mapping_state {
-	MAPPING_BUSY,
 	MAPPING_LIVE,
 	MAPPING_LEAVING,
 };
@@ -299,35 +335,73 @@ enum mapping_state {
 /**
  * struct mapping - A range of an address space and the memory that it shows
  * @node: In struct ioasid's mappings
- * @entry: In the list of mappings that an UNMAP has taken out
+ * @entry: In a list of mappings that have been taken out
+ * @shadows: Mappings of children (struct shadow) that show some of it and of nothing
+ *           else; under tree_lock
  * @first: First address
  * @last: Last address
  * @offset: Where the slice starts in @mem, in bytes
- * @mem: The memory; the mapping holds a reference
+ * @mem: The memory; the mapping holds a reference. In a shadow, that of the first
+ *       piece, without a reference
  * @prot: IOMMU_READ, IOMMU_WRITE, IOMMU_CACHE
  * @state: enum mapping_state
  * @pinned: The mapping holds a pin of @mem
+ * @is_shadow: It is the map of a struct shadow
+ * @beside_mem: It lies in a struct mem_with_mapping, not necessarily with @mem
  * @num_accesses: Pins that in-kernel accesses hold in the range
  * @dirty: What was written and not reported yet, if the address space may be
  *         tracked, else NULL
  *
- * All members but the constant @mem, @offset and @prot are protected by the
- * lock of the address space.
+ * What a child could look at changes under ioasid.lock and tree_lock, the rest
+ * under ioasid.lock. @is_shadow and @prot are constant, @mem and @offset from the
+ * time on when the mapping is in the tree.
  */
 struct mapping {
 	union {
 		struct rb_node node;
 		struct list_head entry;
 	};
+	struct hlist_head shadows;
 	unsigned long first;
 	unsigned long last;
 	unsigned long offset;
 	struct pinned_mem *mem;
-	int prot;
-	enum mapping_state state;
+	unsigned int prot;
+	u8 state;
 	bool pinned;
+	bool is_shadow;
+	bool beside_mem;
 	unsigned int num_accesses;
 	struct dirty_bits *dirty;
+};
+
+/* What has no other value at first */
+static inline void mapping_init(struct mapping *map)
+{
+	INIT_HLIST_HEAD(&map->shadows);
+	map->offset = 0;
+	map->mem = NULL;
+	map->state = MAPPING_LIVE;
+	map->pinned = false;
+	map->is_shadow = false;
+	map->beside_mem = false;
+	map->num_accesses = 0;
+	map->dirty = NULL;
+}
+
+/**
+ * struct mem_with_mapping - Memory, and room for a mapping that shows it
+ * @mem: The memory
+ * @map: The mapping, if @mem.has_mapping. It holds a reference to @mem for where
+ *       it lies, whatever memory it shows.
+ *
+ * Most memory has one mapping, and most mappings have memory of their own. One
+ * allocation costs half of two, and they make up much of what a small mapping
+ * costs.
+ */
+struct mem_with_mapping {
+	struct pinned_mem mem;
+	struct mapping map;
 };
 
 static inline unsigned long mapping_length(const struct mapping *map)
@@ -335,23 +409,173 @@ static inline unsigned long mapping_length(const struct mapping *map)
 	return map->last - map->first + 1;
 }
 
-struct mapping *mapping_find(struct rb_root *root, unsigned long first);
+/**
+ * struct mapping_piece - Memory behind an address of a mapping
+ * @mem: The memory
+ * @offset: Where in @mem, in bytes
+ * @length: How far it goes from there, in bytes
+ * @before: How much of the piece lies before that
+ */
+struct mapping_piece {
+	struct pinned_mem *mem;
+	unsigned long offset;
+	unsigned long length;
+	unsigned long before;
+};
+
+/**
+ * struct mapping_tree - Mappings by address
+ * @root: struct mapping
+ * @hint: The one that was added last, or NULL
+ * @next: The one behind it, NULL if it is the last one. If @hint is NULL, one behind
+ *        which has been taken out last, or NULL
+ *
+ * Many programs map and unmap in ascending order: then nothing needs to be searched.
+ */
+struct mapping_tree {
+	struct rb_root root;
+	struct mapping *hint;
+	struct mapping *next;
+};
+
+#define MAPPING_TREE_INIT ((struct mapping_tree){ .root = RB_ROOT })
+
+/**
+ * struct mapping_place - Where a mapping belongs in a tree
+ * @parent: The node above it
+ * @link: The pointer to it
+ * @next: The mapping behind it, or NULL
+ */
+struct mapping_place {
+	struct rb_node *parent;
+	struct rb_node **link;
+	struct mapping *next;
+};
+
+struct mapping *mapping_alloc(struct pinned_mem *mem);
+void mapping_release(struct mapping *map);
+struct mapping *mapping_find(const struct mapping_tree *tree,
+			     unsigned long first);
 struct mapping *mapping_next(struct mapping *map);
-int mapping_insert(struct rb_root *root, struct mapping *map);
-void mapping_erase(struct rb_root *root, struct mapping *map);
-int mapping_find_room(struct rb_root *root, const struct iova_ranges *ranges,
+int mapping_find_place(struct mapping_tree *tree, unsigned long first,
+		       unsigned long last, struct mapping_place *place);
+void mapping_link(struct mapping_tree *tree, struct mapping *map,
+		  const struct mapping_place *place);
+int mapping_insert(struct mapping_tree *tree, struct mapping *map);
+void mapping_erase(struct mapping_tree *tree, struct mapping *map);
+int mapping_find_room(struct mapping_tree *tree, const struct iova_ranges *ranges,
 		      unsigned long from, unsigned long length,
 		      unsigned long align, unsigned long phase,
 		      unsigned long *first);
-struct mapping *mapping_split(struct rb_root *root, struct mapping *map,
+struct mapping *mapping_split(struct mapping_tree *tree, struct mapping *map,
 			      unsigned long at);
 void mapping_rebase(struct mapping *map, struct pinned_mem *mem,
 		    unsigned long offset, struct pinned_mem **old);
+bool mapping_is_aligned(const struct mapping *map, unsigned long alignment);
 
 /* Iterates over the mappings that touch [from, to]. */
-#define for_each_mapping(map, root, from, to)                           \
-	for ((map) = mapping_find(root, from);                          \
+#define for_each_mapping(map, tree, from, to)                           \
+	for ((map) = mapping_find(tree, from);                          \
 	     (map) && (map)->first <= (to); (map) = mapping_next(map))
+
+/* ------------------------------------------------------------------------- */
+/* Mappings of children (shadow.c) */
+
+/**
+ * struct shadow_piece - Where a piece of a shadow starts, and its memory
+ * @start: From the mapping's first address, in bytes
+ * @mem: The memory
+ * @offset: Where the piece starts in @mem, in bytes
+ */
+struct shadow_piece {
+	unsigned long start;
+	struct pinned_mem *mem;
+	unsigned long offset;
+};
+
+/**
+ * struct shadow_span - What a shadow has that shows more than one piece
+ * @node: In the parent's spans, by the addresses there that it shows
+ * @shadow: The shadow
+ * @num: How many pieces
+ * @piece: They, in ascending order
+ */
+struct shadow_span {
+	struct interval_tree_node node;
+	struct shadow *shadow;
+	unsigned int num;
+	struct shadow_piece piece[] __counted_by(num);
+};
+
+/**
+ * struct shadow - A mapping of a child
+ * @map: The mapping
+ * @ioas: The child
+ * @sibling: In the shadows of the parent's mapping that it shows, if it has no @span
+ * @span: If it shows several mappings, or several pieces of one
+ * @entry: In the child's revoked
+ * @entered: The parent knows it
+ * @revoking: A REVOKE is about to take it out: it takes no new accesses and
+ *            shadows any more
+ *
+ * All but @map and @ioas is protected by the tree_lock.
+ */
+struct shadow {
+	struct mapping map;
+	struct ioasid *ioas;
+	struct hlist_node sibling;
+	struct shadow_span *span;
+	struct list_head entry;
+	bool entered;
+	bool revoking;
+};
+
+static inline struct shadow *to_shadow(const struct mapping *map)
+{
+	return container_of(map, struct shadow, map);
+}
+
+struct shadow *shadow_alloc(struct ioasid *ioas);
+void shadow_free(struct shadow *shadow);
+int shadow_enter(struct shadow *shadow, unsigned long source,
+		 unsigned long length, unsigned int prot);
+void shadow_leave(struct shadow *shadow);
+void shadow_piece_at(const struct shadow *shadow, unsigned long skip,
+		     struct mapping_piece *piece);
+bool shadow_is_aligned(const struct shadow *shadow, unsigned long alignment);
+bool spans_touch(struct ioasid *parent, unsigned long first,
+		 unsigned long last);
+int shadow_cache_init(void);
+void shadow_cache_exit(void);
+
+/* Iterates over the spans that show some of [from, to]. */
+#define for_each_span(it, parent, from, to)                             \
+	for ((it) = interval_tree_iter_first(&(parent)->spans, from, to); \
+	     (it); (it) = interval_tree_iter_next(it, from, to))
+
+/* Whether it takes no new accesses and no new mappings of children any more */
+static inline bool mapping_is_leaving(const struct mapping *map)
+{
+	return map->state == MAPPING_LEAVING ||
+	       (map->is_shadow && READ_ONCE(to_shadow(map)->revoking));
+}
+
+/* The memory behind an address of a mapping, up to the end of the piece */
+static inline void mapping_piece_at(const struct mapping *map,
+				    unsigned long addr,
+				    struct mapping_piece *piece)
+{
+	unsigned long skip = addr - map->first;
+
+	if (map->is_shadow && to_shadow(map)->span) {
+		shadow_piece_at(to_shadow(map), skip, piece);
+		return;
+	}
+	piece->mem = map->mem;
+	piece->offset = map->offset + skip;
+	piece->length = mapping_length(map) - skip;
+	piece->before = skip;
+}
 
 /* ------------------------------------------------------------------------- */
 /* Dirty tracking (dirty.c, dirty_table.c, iova_bitmap.c) */
@@ -467,8 +691,11 @@ int ioasid_fill_bits(const struct dirty_window *window, iova_bitmap_fn_t fn,
  *               NULL
  * @compat_made: It was made for them, and the context uses it
  * @account_mm: What iommufd's calls pin counts against the process, not the user
+ * @event_lock: Protects @events and ioasid.num_devices
+ * @events: Where events go, or NULL
  * @no_iommu: VFIO has put a no-IOMMU device into the context
  * @mmaps: Ranges of device memory that drivers of vIOMMUs offer for mmap()
+ * @owner: Who has registered memory last, or NULL; a reference
  */
 struct iommufd_ctx {
 	struct file *file;
@@ -491,7 +718,12 @@ struct iommufd_ctx {
 
 	bool account_mm;
 
+	spinlock_t event_lock;
+	struct ioasid_events *events;
+
 	struct maple_tree mmaps;
+
+	struct mem_owner __rcu *owner;
 };
 
 int ioasid_object_init(struct iommufd_ctx *ictx, struct iommufd_object *obj,
@@ -529,7 +761,7 @@ struct ioasid_ucmd {
 #define IOASID_ALWAYS_OUTPUT U32_MAX
 
 /* Room for the structure of any ioctl */
-#define IOASID_CMD_MAX 96
+#define IOASID_CMD_MAX 112
 
 /**
  * struct ioasid_ioctl - What the dispatcher knows about an ioctl
@@ -568,7 +800,8 @@ void ioasid_leave_compat(struct ioasid *ioas);
 
 /**
  * struct ioasid - An I/O address space
- * @obj: Its identifier. users counts attachments, by device or access, above 1.
+ * @obj: Its identifier. users counts attachments, by device or access, and
+ *       children, above 1.
  * @rcu: Frees it
  * @ictx: The context that it belongs to
  * @type: enum iommu_ioasid_type
@@ -576,7 +809,17 @@ void ioasid_leave_compat(struct ioasid *ioas);
  * @addr_width: As asked for at allocation, in bits, 0 if not
  * @dirty: May be tracked: mappings have bits, tables are of that kind
  * @auto_pasid: Tables that are made for attachments can be used with PASIDs
+ * @exact: @permitted is what the user has asked for and does not change
+ * @depth: 0 for a root
  * @last: Last address that @addr_width allows
+ * @page_size: What mappings must be aligned to at least and at most, 0 if the user
+ *             has not said
+ * @parent: Whose addresses its mappings are mapped in, NULL for a root. It, and
+ *          so all above it, is used by this
+ * @root: What there is above, or itself
+ * @revoke_lock: Of a root: held by the one REVOKE in the tree. No IOASID that has
+ *               a parent ends meanwhile
+ * @tree_lock: Of a root: see the top
  * @unmap_lock: Held by the one UNMAP that may be waiting for accesses
  * @lock: Protects everything below
  * @mappings: struct mapping
@@ -586,10 +829,10 @@ void ioasid_leave_compat(struct ioasid *ioas);
  * @next_first: Where the search for a free range starts
  * @alignment: What addresses and lengths must be multiples of. The native
  *             interface wants pages besides.
- * @num_pinners: Attachments of devices, done or about to be, and page tables that
- *               the user has asked for: as long as there is one, every live
- *               mapping is pinned
- * @num_user_tables: How many of these are page tables
+ * @num_pinners: Attachments of devices, done or about to be, page tables that the
+ *               user has asked for, and children that have such: as long as there
+ *               is one, every mapping is pinned
+ * @num_devices: Attachments of devices that are done; under ictx->event_lock
  * @tables: struct iommufd_hw_pagetable
  * @num_tables: How many
  * @single_pages: Page tables hold nothing larger than PAGE_SIZE, so that mappings
@@ -607,6 +850,14 @@ void ioasid_leave_compat(struct ioasid *ioas);
  * @access_wait: Where an UNMAP waits for that
  * @tracking: What is written is noted
  * @pins: What in-kernel accesses have pinned, if @dirty
+ * @holds_root: It counts as a pinner of its root
+ * @num_children: IOASIDs with this parent; under tree_lock
+ * @spans: Those of their mappings that show several pieces (struct shadow_span), by
+ *         addresses here; under tree_lock
+ * @num_shadows: How many mappings they have; under tree_lock
+ * @revoked: Mappings (struct shadow) that a REVOKE is about to take out; under
+ *           tree_lock
+ * @revoke_entry: In the list of what that REVOKE changes; under revoke_lock
  *
  * @tracking and the counters may be read without @lock for show.
  */
@@ -619,18 +870,25 @@ struct ioasid {
 	unsigned int addr_width;
 	bool dirty;
 	bool auto_pasid;
+	bool exact;
+	u8 depth;
 	unsigned long last;
+	unsigned long page_size;
+	struct ioasid *parent;
+	struct ioasid *root;
 
+	struct mutex revoke_lock;
+	struct mutex tree_lock;
 	struct mutex unmap_lock;
 	struct mutex lock;
-	struct rb_root mappings;
+	struct mapping_tree mappings;
 	unsigned long num_mappings;
 	u64 mapped_bytes;
 	u64 pinned_bytes;
 	unsigned long next_first;
 	unsigned long alignment;
 	unsigned int num_pinners;
-	unsigned int num_user_tables;
+	unsigned int num_devices;
 	struct list_head tables;
 	unsigned int num_tables;
 	bool single_pages;
@@ -645,6 +903,13 @@ struct ioasid {
 	wait_queue_head_t access_wait;
 	bool tracking;
 	struct rb_root_cached pins;
+	bool holds_root;
+
+	unsigned int num_children;
+	struct rb_root_cached spans;
+	unsigned long num_shadows;
+	struct list_head revoked;
+	struct list_head revoke_entry;
 };
 
 static inline struct ioasid *to_ioasid(struct iommufd_object *obj)
@@ -653,26 +918,46 @@ static inline struct ioasid *to_ioasid(struct iommufd_object *obj)
 }
 
 /**
+ * struct ioasid_params - What an address space shall be
+ * @type: Its type
+ * @parent: Its parent, which the caller keeps meanwhile, or NULL
+ * @snoop: Its snoop policy
+ * @addr_width: Bits of its largest address, 0 for all
+ * @dirty: It may be tracked what is written
+ * @page_size: What mappings are aligned to, 0 if the devices shall decide
+ * @ranges: What may be mapped, NULL if the devices shall decide; taken over on
+ *          success
+ */
+struct ioasid_params {
+	enum iommu_ioasid_type type;
+	struct ioasid *parent;
+	enum iommu_snoop_policy snoop;
+	unsigned int addr_width;
+	bool dirty;
+	unsigned long page_size;
+	struct iova_ranges *ranges;
+};
+
+/**
  * struct ioasid_slice - A piece of memory that is to be mapped
- * @mem: The memory
+ * @mem: The memory, NULL if @offset is an address of the parent
  * @offset: Where the slice starts in @mem, in bytes
  * @length: In bytes, not 0
  * @map: The mapping that is being made of it
- * @unpin: That has a pin which is not needed any more
  */
 struct ioasid_slice {
 	struct pinned_mem *mem;
 	unsigned long offset;
 	unsigned long length;
 	struct mapping *map;
-	bool unpin;
 };
 
 /**
  * struct ioasid_map - What MAP needs to know
  * @first: First address; an output if @alloc
  * @length: Length of all slices together
- * @slice: What is mapped there, one behind the other
+ * @slice: What is mapped there, one behind the other; exactly one if it is from the
+ *         parent
  * @num_slices: How many
  * @phase: What the source's address or offset is, for a chosen @first that
  *         allows large pages
@@ -680,6 +965,10 @@ struct ioasid_slice {
  * @least_align: For a chosen @first: what will do
  * @prot: IOMMU_READ, IOMMU_WRITE
  * @alloc: Choose @first
+ * @replace: Take the place of what lies inside of the range; with one slice, and
+ *           where it cannot be tracked what is written
+ * @pinned: The slices' memory has a pin for each
+ * @replaced: Mappings that were replaced
  */
 struct ioasid_map {
 	unsigned long first;
@@ -689,40 +978,128 @@ struct ioasid_map {
 	unsigned long phase;
 	unsigned long align;
 	unsigned long least_align;
-	int prot;
+	unsigned int prot;
 	bool alloc;
+	bool replace;
+	bool pinned;
+	struct list_head replaced;
 };
 
 u64 ioasid_type_ops(u32 type);
 bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op);
 
 struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
-			    enum iommu_ioasid_type type,
-			    enum iommu_snoop_policy snoop,
-			    unsigned int addr_width, bool dirty);
+			    const struct ioasid_params *params);
 void ioasid_destroy(struct ioasid *ioas);
-int ioasid_map(struct ioasid *ioas, struct ioasid_map *args);
-int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
-		 struct dirty_report *report, u64 *unmapped);
-int ioasid_get_slices(struct ioasid *ioas, unsigned long first,
-		      unsigned long length, struct ioasid_map *args);
-void ioasid_put_slices(struct ioasid_map *args);
-int ioasid_cut(struct ioasid *ioas, unsigned long last);
 int ioasid_set_single_pages(struct ioasid *ioas, bool on);
 int ioasid_set_allowed(struct ioasid *ioas, struct iova_ranges *allowed);
 int ioasid_check_alignment(struct ioasid *ioas, unsigned long alignment);
 void ioasid_update_alignment(struct ioasid *ioas);
-void ioasid_revoke_access(struct ioasid *ioas, struct iommufd_access *access);
-int ioasid_pinners_get(struct ioasid *ioas, unsigned int num);
-void ioasid_pinners_put(struct ioasid *ioas, unsigned int num);
-int ioasid_pin_mapping(struct ioasid *ioas, struct mapping *map);
-void ioasid_unpin_idle(struct ioasid *ioas);
 bool reserved_bounds(const struct iommu_resv_region *region,
 		     unsigned long *first, unsigned long *last);
 int ioasid_reserve(struct ioasid *ioas, struct iommufd_device *idev);
 void ioasid_unreserve(struct ioasid *ioas, struct iommufd_device *idev);
 int ioasid_update_permitted(struct ioasid *ioas);
 void ioasid_widen_permitted(struct ioasid *ioas);
+
+/* ioas_pin.c */
+
+/**
+ * ioasid_keeps_pins - Whether all mappings hold pins
+ * @ioas: The address space
+ *
+ * Context: ioas->lock is held, or the caller looks again later.
+ *
+ * Return: Whether they do.
+ */
+static inline bool ioasid_keeps_pins(const struct ioasid *ioas)
+{
+	return ioas->type == IOMMU_IOASID_TYPE_PREREG ||
+	       (READ_ONCE(ioas->num_pinners) && !ioas->parent);
+}
+
+void mark_pinned(struct ioasid *ioas, struct mapping *map);
+int ioasid_pinners_get(struct ioasid *ioas, unsigned int num);
+void ioasid_pinners_put(struct ioasid *ioas, unsigned int num);
+int ioasid_pin_mapping(struct ioasid *ioas, struct mapping *map);
+void ioasid_unpin_idle(struct ioasid *ioas);
+
+/* ioas_map.c */
+
+int ioasid_map(struct ioasid *ioas, struct ioasid_map *args);
+int ioasid_map_prepare(struct ioasid *ioas, struct ioasid_map *args);
+int ioasid_map_pin(struct ioasid_map *args);
+int ioasid_map_locked(struct ioasid *ioas, struct ioasid_map *args);
+void ioasid_map_finish(struct ioasid *ioas, struct ioasid_map *args, int rc);
+int ioasid_get_slices(struct ioasid *ioas, unsigned long first,
+		      unsigned long length, struct ioasid_map *args);
+void ioasid_put_slices(struct ioasid_map *args);
+int ioasid_cut(struct ioasid *ioas, unsigned long last);
+
+/* ioas_unmap.c */
+
+/**
+ * struct ioasid_removal - Mappings that are being taken out
+ * @ioas: The address space
+ * @keep_dirty: Save what page tables know about them
+ * @bytes: Sum of their lengths
+ * @first: First address of what is pending
+ * @last: Last address of what is pending
+ * @pending: Taken out of the tree, and still in page tables and the parent's shadows
+ * @gone: Taken out of everything, IOMMUs' caches included
+ */
+struct ioasid_removal {
+	struct ioasid *ioas;
+	bool keep_dirty;
+	u64 bytes;
+	unsigned long first;
+	unsigned long last;
+	struct list_head pending;
+	struct list_head gone;
+};
+
+int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
+		 struct dirty_report *report, bool revoke, u64 *unmapped);
+void ioasid_removal_begin(struct ioasid_removal *removal, struct ioasid *ioas);
+void ioasid_removal_add(struct ioasid_removal *removal, struct mapping *map);
+int ioasid_removal_range(struct ioasid_removal *removal, unsigned long first,
+			 unsigned long last);
+int ioasid_removal_accessed(struct ioasid_removal *removal,
+			    unsigned long first, unsigned long last);
+void ioasid_removal_flush(struct ioasid_removal *removal);
+void ioasid_free_mappings(struct list_head *gone);
+void ioasid_mapping_free(struct mapping *map);
+void ioasid_count_mapping(struct ioasid *ioas, const struct mapping *map,
+			  bool added);
+void ioasid_set_range_state(struct ioasid *ioas, unsigned long first,
+			    unsigned long last, enum mapping_state state);
+int ioasid_release_accesses(struct ioasid *ioas, unsigned long first,
+			    unsigned long last);
+void ioasid_revoke_access(struct ioasid *ioas, struct iommufd_access *access);
+
+/* revoke.c */
+
+int ioasid_revoke(struct ioasid *parent, unsigned long first,
+		  unsigned long last);
+
+/* batch.c */
+
+/**
+ * struct ioasid_batch_entry - A map or an unmap among many
+ * @unmap: It is an unmap of args.first and args.length
+ * @args: What to map
+ * @slice: Its only slice
+ * @pin_rc: Why it could not be pinned
+ */
+struct ioasid_batch_entry {
+	bool unmap;
+	struct ioasid_map args;
+	struct ioasid_slice slice;
+	int pin_rc;
+};
+
+int ioasid_batch(struct ioasid *ioas, struct ioasid_batch_entry *entry,
+		 unsigned int num, unsigned int *done, u64 *unmapped);
 
 static inline struct ioasid *ioasid_get(struct iommufd_ctx *ictx, u32 id)
 {
@@ -841,10 +1218,14 @@ bool pgtable_put(struct iommufd_hw_pagetable *pt);
 void pgtable_dispose(struct iommufd_hw_pagetable *pt);
 int pgtable_fill(struct iommufd_hw_pagetable *pt);
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map);
+void pgtable_restore(struct iommufd_hw_pagetable *pt,
+		     const struct mapping *map);
 void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map);
+void pgtable_unmap_range(struct iommufd_hw_pagetable *pt, unsigned long first,
+			 unsigned long last);
 void pgtable_sync(struct iommufd_hw_pagetable *pt);
 int ioasid_map_nosync(struct iommu_domain *domain, unsigned long iova,
-		      phys_addr_t phys, size_t size, int prot);
+		      phys_addr_t phys, size_t size, int prot, gfp_t gfp);
 int ioasid_sync_map(struct iommu_domain *domain, unsigned long iova,
 		    size_t size);
 bool pgtable_track(struct iommufd_hw_pagetable *pt, bool on);
@@ -1034,6 +1415,14 @@ void ioasid_fault_destroy(struct iommufd_object *obj);
 int ioasid_veventq_alloc(struct ioasid_ucmd *ucmd);
 void ioasid_veventq_destroy(struct iommufd_object *obj);
 void ioasid_eventqs_orphan(struct iommufd_ctx *ictx);
+
+/* ------------------------------------------------------------------------- */
+/* Events of address spaces (event.c) */
+
+int ioasid_event_fd(struct ioasid_ucmd *ucmd);
+void ioasid_count_devices(struct ioasid *ioas, int num);
+void ioasid_revoked_event(struct ioasid *ioas, const struct mapping *map);
+void ioasid_events_orphan(struct iommufd_ctx *ictx);
 
 /* ------------------------------------------------------------------------- */
 /* vIOMMUs (viommu.c) */

@@ -4,6 +4,7 @@
  */
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/io_uring/cmd.h>
 #include <linux/iommufd.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
@@ -37,6 +38,7 @@ static int ioasid_fops_open(struct inode *inode, struct file *file)
 	mutex_init(&ictx->sw_msi_lock);
 	INIT_LIST_HEAD(&ictx->sw_msi_list);
 	mutex_init(&ictx->compat_lock);
+	spin_lock_init(&ictx->event_lock);
 	mt_init_flags(&ictx->mmaps, MT_FLAGS_ALLOC_RANGE);
 	file->private_data = ictx;
 	return 0;
@@ -72,6 +74,7 @@ static int ioasid_fops_release(struct inode *inode, struct file *file)
 	struct iommufd_object *obj;
 	unsigned long id;
 
+	ioasid_events_orphan(ictx);
 	ioasid_eventqs_orphan(ictx);
 	ioasid_set_compat(ictx, NULL);
 	while (destroy_leaves(ictx))
@@ -88,6 +91,7 @@ static int ioasid_fops_release(struct inode *inode, struct file *file)
 	mutex_destroy(&ictx->compat_lock);
 	mutex_destroy(&ictx->sw_msi_lock);
 	mutex_destroy(&ictx->groups_lock);
+	mem_owner_forget(ictx);
 	kfree(ictx);
 	return 0;
 }
@@ -109,13 +113,11 @@ static const struct ioasid_ioctl *find_ioctl(unsigned int cmd)
 	return ioasid_native_ioctl(cmd) ?: ioasid_iommufd_ioctl(cmd);
 }
 
-static long ioasid_fops_ioctl(struct file *file, unsigned int cmd,
-			      unsigned long arg)
+static int run_ioctl(struct iommufd_ctx *ictx, const struct ioasid_ioctl *op,
+		     void __user *uptr)
 {
-	const struct ioasid_ioctl *op = find_ioctl(cmd);
-	void __user *uptr = (void __user *)arg;
 	struct ioasid_ucmd ucmd = {
-		.ictx = file->private_data,
+		.ictx = ictx,
 		.ubuffer = uptr,
 	};
 	/* Every structure starts with its size, the native ones with flags, too. */
@@ -130,8 +132,6 @@ static long ioasid_fops_ioctl(struct file *file, unsigned int cmd,
 	u32 usize;
 	int rc;
 
-	if (!op)
-		return ioasid_type1_ioctl(ucmd.ictx, cmd, arg);
 	if (get_user(usize, (u32 __user *)uptr))
 		return -EFAULT;
 	if (usize < op->min_size)
@@ -159,6 +159,36 @@ static long ioasid_fops_ioctl(struct file *file, unsigned int cmd,
 	return rc;
 }
 
+static long ioasid_fops_ioctl(struct file *file, unsigned int cmd,
+			      unsigned long arg)
+{
+	const struct ioasid_ioctl *op = find_ioctl(cmd);
+	struct iommufd_ctx *ictx = file->private_data;
+
+	if (!op)
+		return ioasid_type1_ioctl(ictx, cmd, arg);
+	return run_ioctl(ictx, op, (void __user *)arg);
+}
+
+static int ioasid_fops_uring_cmd(struct io_uring_cmd *ioucmd,
+				 unsigned int issue_flags)
+{
+	const struct iommu_uring_cmd *cmd =
+		io_uring_sqe_cmd(ioucmd->sqe, struct iommu_uring_cmd);
+	u64 arg = READ_ONCE(cmd->arg);
+
+	if (ioucmd->cmd_op != IOMMU_MAP_BATCH)
+		return -ENOTTY;
+	if (READ_ONCE(cmd->__reserved))
+		return -EINVAL;
+	/* It sleeps: a worker does it, with the memory and limits of the task. */
+	if (issue_flags & IO_URING_F_NONBLOCK)
+		return -EAGAIN;
+	return run_ioctl(ioucmd->file->private_data,
+			 ioasid_native_ioctl(IOMMU_MAP_BATCH),
+			 u64_to_user_ptr(arg));
+}
+
 static void ioasid_fops_show_fdinfo(struct seq_file *seq, struct file *file)
 {
 	ioasid_show_fdinfo(seq, file->private_data);
@@ -175,6 +205,7 @@ static const struct file_operations ioasid_fops = {
 	.release = ioasid_fops_release,
 	.unlocked_ioctl = ioasid_fops_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.uring_cmd = ioasid_fops_uring_cmd,
 	.mmap = ioasid_fops_mmap,
 	.show_fdinfo = ioasid_fops_show_fdinfo,
 };
@@ -262,12 +293,26 @@ static int __init ioasid_init(void)
 {
 	int rc;
 
-	rc = ioasid_mock_init();
+	rc = pinned_mem_init();
 	if (rc)
 		return rc;
+	rc = shadow_cache_init();
+	if (rc)
+		goto err_mem;
+	rc = ioasid_mock_init();
+	if (rc)
+		goto err_shadows;
 	rc = misc_register(&ioasid_misc);
 	if (rc)
-		ioasid_mock_exit();
+		goto err_mock;
+	return 0;
+
+err_mock:
+	ioasid_mock_exit();
+err_shadows:
+	shadow_cache_exit();
+err_mem:
+	pinned_mem_exit();
 	return rc;
 }
 
@@ -275,6 +320,8 @@ static void __exit ioasid_exit(void)
 {
 	misc_deregister(&ioasid_misc);
 	ioasid_mock_exit();
+	shadow_cache_exit();
+	pinned_mem_exit();
 }
 
 module_init(ioasid_init);

@@ -141,6 +141,8 @@ static int check_geometry(struct ioasid *ioas,
 
 	if (ioas->addr_width && geometry->aperture_end < ioas->last)
 		return -EINVAL;
+	if (ioas->page_size && alignment > ioas->page_size)
+		return -EADDRINUSE;
 	if (allowed && allowed->num &&
 	    (allowed->range[0].first < geometry->aperture_start ||
 	     allowed->range[allowed->num - 1].last > geometry->aperture_end))
@@ -151,8 +153,7 @@ static int check_geometry(struct ioasid *ioas,
 		if (map->first < geometry->aperture_start ||
 		    map->last > geometry->aperture_end)
 			return -EADDRINUSE;
-		if (!IS_ALIGNED(map->first | (map->last + 1) | map->offset,
-				alignment))
+		if (!mapping_is_aligned(map, alignment))
 			return -EADDRINUSE;
 	}
 	return 0;
@@ -206,8 +207,6 @@ int pgtable_fill(struct iommufd_hw_pagetable *pt)
 	if (rc)
 		return rc;
 	for_each_mapping(map, &pt->ioas->mappings, 0, ULONG_MAX) {
-		if (map->state == MAPPING_BUSY)
-			continue;
 		rc = pgtable_map(pt, map);
 		if (rc)
 			goto err_unmap;
@@ -220,8 +219,7 @@ err_unmap:
 	for_each_mapping(undo, &pt->ioas->mappings, 0, ULONG_MAX) {
 		if (undo == map)
 			break;
-		if (undo->state != MAPPING_BUSY)
-			pgtable_unmap(pt, undo);
+		pgtable_unmap(pt, undo);
 	}
 	pgtable_sync(pt);
 	return rc;
@@ -276,7 +274,7 @@ void pgtable_free(struct iommufd_hw_pagetable *pt)
 /**
  * pgtable_add - Put a new page table below an address space
  * @pt: The page table, empty
- * @ioas: The address space; every mapping that is not busy is pinned
+ * @ioas: The address space; the memory of every mapping is pinned
  * @idev: The device that it is for; the snoop policy allows it
  *
  * The page table holds all mappings, unless its driver decides on its format when
@@ -333,11 +331,9 @@ void pgtable_remove(struct iommufd_hw_pagetable *pt)
 
 	if (pt->filled) {
 		for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
-			if (map->state != MAPPING_BUSY) {
-				if (ioas->tracking)
-					pgtable_keep_dirty(pt, map);
-				pgtable_unmap(pt, map);
-			}
+			if (ioas->tracking)
+				pgtable_keep_dirty(pt, map);
+			pgtable_unmap(pt, map);
 			cond_resched();
 		}
 		pgtable_sync(pt);
@@ -348,7 +344,7 @@ void pgtable_remove(struct iommufd_hw_pagetable *pt)
 
 /**
  * pgtable_create - Make a page table of the kind that a device needs
- * @ioas: The address space; every mapping that is not busy is pinned
+ * @ioas: The address space; the memory of every mapping is pinned
  * @idev: The device; the snoop policy allows it
  *
  * The caller attaches it and then takes the first reference to it, with
@@ -450,7 +446,8 @@ void pgtable_dispose(struct iommufd_hw_pagetable *pt)
 }
 
 static int map_single_pages(struct iommufd_hw_pagetable *pt, unsigned long iova,
-			    phys_addr_t phys, unsigned long size, int prot)
+			    phys_addr_t phys, unsigned long size,
+			    unsigned int prot, gfp_t gfp)
 {
 	unsigned long done, step;
 	int rc;
@@ -458,7 +455,7 @@ static int map_single_pages(struct iommufd_hw_pagetable *pt, unsigned long iova,
 	for (done = 0; done < size; done += step) {
 		step = min(size - done, PAGE_SIZE);
 		rc = iommu_map(pt->domain, iova + done, phys + done, step, prot,
-			       GFP_KERNEL_ACCOUNT);
+			       gfp);
 		if (rc) {
 			if (done)
 				iommu_unmap(pt->domain, iova, done);
@@ -470,19 +467,80 @@ static int map_single_pages(struct iommufd_hw_pagetable *pt, unsigned long iova,
 }
 
 static int map_extent(struct iommufd_hw_pagetable *pt, unsigned long iova,
-		      phys_addr_t phys, unsigned long size, int prot)
+		      phys_addr_t phys, unsigned long size, unsigned int prot,
+		      gfp_t gfp)
 {
-	if (ioasid_should_fail())
+	if (!(gfp & __GFP_NOFAIL) && ioasid_should_fail())
 		return -ENOMEM;
 	if (pt->ioas->single_pages)
-		return map_single_pages(pt, iova, phys, size, prot);
-	return ioasid_map_nosync(pt->domain, iova, phys, size, prot);
+		return map_single_pages(pt, iova, phys, size, prot, gfp);
+	return ioasid_map_nosync(pt->domain, iova, phys, size, prot, gfp);
+}
+
+/* Enters a piece of memory at *@iova, and moves that behind what is entered. */
+static int map_piece(struct iommufd_hw_pagetable *pt, unsigned long *iova,
+		     const struct mapping_piece *piece, unsigned int prot,
+		     gfp_t gfp)
+{
+	const struct mem_extents *extents = &piece->mem->extents;
+	unsigned long pos = piece->offset, end = pos + piece->length;
+	unsigned long ext_start, ext_end, size;
+	unsigned int i;
+	int rc;
+
+	/* Where in the memory an extent starts and ends, and where we are */
+	i = mem_extents_find(extents, pos >> PAGE_SHIFT);
+	ext_start = (unsigned long)extents->extent[i].index << PAGE_SHIFT;
+	for (;; i++, ext_start = ext_end) {
+		ext_end = ext_start +
+			  (mem_extent_pages(extents, i) << PAGE_SHIFT);
+		size = min(end, ext_end) - pos;
+		rc = map_extent(pt, *iova,
+				PFN_PHYS(extents->extent[i].pfn) +
+					(pos - ext_start),
+				size, prot, gfp);
+		if (rc)
+			return rc;
+		pos += size;
+		*iova += size;
+		if (pos == end)
+			return 0;
+		if (!(gfp & __GFP_NOFAIL) && ioasid_killed())
+			return -EINTR;
+		cond_resched();
+	}
+}
+
+static int map_pieces(struct iommufd_hw_pagetable *pt,
+		      const struct mapping *map, gfp_t gfp)
+{
+	unsigned long iova = map->first;
+	struct mapping_piece piece;
+	int rc;
+
+	if (map->mem->source == PINNED_MEM_DMA_BUF)
+		return dma_buf_enter(pt, map);
+	do {
+		mapping_piece_at(map, iova, &piece);
+		rc = map_piece(pt, &iova, &piece, map->prot, gfp);
+		if (rc || iova == map->last + 1)
+			break;
+		if (!(gfp & __GFP_NOFAIL) && ioasid_killed())
+			rc = -EINTR;
+		cond_resched();
+	} while (!rc);
+	if (!rc)
+		rc = ioasid_sync_map(pt->domain, map->first,
+				     mapping_length(map));
+	if (rc && iova != map->first)
+		iommu_unmap(pt->domain, map->first, iova - map->first);
+	return rc;
 }
 
 /**
  * pgtable_map - Enter a mapping into a page table
  * @pt: The page table
- * @map: The mapping; it holds a pin
+ * @map: The mapping; its memory is pinned
  *
  * Context: ioas->lock is held.
  *
@@ -491,40 +549,23 @@ static int map_extent(struct iommufd_hw_pagetable *pt, unsigned long iova,
  */
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 {
-	const struct mem_extents *extents = &map->mem->extents;
-	unsigned long end = map->offset + mapping_length(map);
-	unsigned long pos = map->offset, iova = map->first;
-	unsigned long ext_start, ext_end, size;
-	unsigned int i;
-	int rc = 0;
+	return map_pieces(pt, map, GFP_KERNEL_ACCOUNT);
+}
 
-	if (map->mem->source == PINNED_MEM_DMA_BUF)
-		return dma_buf_enter(pt, map);
-	/* Where in the memory an extent starts and ends, and where we are */
-	i = mem_extents_find(extents, pos >> PAGE_SHIFT);
-	ext_start = (unsigned long)extents->extent[i].index << PAGE_SHIFT;
-	for (; !rc && pos < end; i++, ext_start = ext_end) {
-		ext_end = ext_start +
-			  (mem_extent_pages(extents, i) << PAGE_SHIFT);
-		size = min(end, ext_end) - pos;
-		rc = map_extent(pt, iova,
-				PFN_PHYS(extents->extent[i].pfn) +
-					(pos - ext_start),
-				size, map->prot);
-		if (rc)
-			break;
-		pos += size;
-		iova += size;
-		if (ioasid_killed())
-			rc = -EINTR;
-		cond_resched();
-	}
-	if (!rc)
-		rc = ioasid_sync_map(pt->domain, map->first,
-				     mapping_length(map));
-	if (rc && iova != map->first)
-		iommu_unmap(pt->domain, map->first, iova - map->first);
-	return rc;
+/**
+ * pgtable_restore - Enter again what has just been taken out
+ * @pt: The page table
+ * @map: The mapping; its memory is pinned
+ *
+ * Waits for memory as long as it takes, so that whoever could not replace a mapping
+ * leaves it as it was.
+ *
+ * Context: ioas->lock is held.
+ */
+void pgtable_restore(struct iommufd_hw_pagetable *pt,
+		     const struct mapping *map)
+{
+	WARN_ON_ONCE(map_pieces(pt, map, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL));
 }
 
 /**
@@ -538,13 +579,28 @@ int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map)
  */
 void pgtable_unmap(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 {
-	size_t length = mapping_length(map);
-
-	if (map->mem->source == PINNED_MEM_DMA_BUF) {
+	if (map->mem->source == PINNED_MEM_DMA_BUF)
 		dma_buf_take_out(pt, map);
-		return;
-	}
-	WARN_ON_ONCE(iommu_unmap_fast(pt->domain, map->first, length,
+	else
+		pgtable_unmap_range(pt, map->first, map->last);
+}
+
+/**
+ * pgtable_unmap_range - Take mappings that follow each other out of a page table
+ * @pt: The page table
+ * @first: First address of the first one
+ * @last: Last address of the last one; there is no hole, and no memory of a device
+ *
+ * Devices may reach the memory until pgtable_sync().
+ *
+ * Context: ioas->lock is held. Allocates nothing.
+ */
+void pgtable_unmap_range(struct iommufd_hw_pagetable *pt, unsigned long first,
+			 unsigned long last)
+{
+	size_t length = last - first + 1;
+
+	WARN_ON_ONCE(iommu_unmap_fast(pt->domain, first, length,
 				      &pt->gather) != length);
 }
 
@@ -644,7 +700,7 @@ int pgtable_clear_dirty(struct iommufd_hw_pagetable *pt)
 	int rc = 0;
 
 	for_each_mapping(map, &pt->ioas->mappings, 0, ULONG_MAX) {
-		if (map->state == MAPPING_BUSY || !may_be_dirty(map))
+		if (!may_be_dirty(map))
 			continue;
 		args.first = map->first;
 		args.length = mapping_length(map);

@@ -55,6 +55,25 @@ TRACE_EVENT(ioasid_unmap,
 		  __entry->unmapped, __entry->result)
 );
 
+TRACE_EVENT(ioasid_batch,
+	TP_PROTO(u32 ioasid, unsigned int num, unsigned int done, int result),
+	TP_ARGS(ioasid, num, done, result),
+	TP_STRUCT__entry(
+		__field(u32, ioasid)
+		__field(unsigned int, num)
+		__field(unsigned int, done)
+		__field(int, result)
+	),
+	TP_fast_assign(
+		__entry->ioasid = ioasid;
+		__entry->num = num;
+		__entry->done = done;
+		__entry->result = result;
+	),
+	TP_printk("ioasid=%u entries=%u done=%u result=%d", __entry->ioasid,
+		  __entry->num, __entry->done, __entry->result)
+);
+
 TRACE_EVENT(ioasid_dirty_track,
 	TP_PROTO(u32 ioasid, bool on, int result),
 	TP_ARGS(ioasid, on, result),

@@ -48,13 +48,16 @@ static int iommufd_destroy(struct ioasid_ucmd *ucmd)
 
 static int iommufd_ioas_alloc(struct ioasid_ucmd *ucmd)
 {
+	const struct ioasid_params params = {
+		.type = IOMMU_IOASID_TYPE_KERNEL,
+		.snoop = IOMMU_SNOOP_AUTO,
+	};
 	struct iommu_ioas_alloc *cmd = ucmd->cmd;
 	struct ioasid *ioas;
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
-	ioas = ioasid_alloc(ucmd->ictx, IOMMU_IOASID_TYPE_KERNEL,
-			    IOMMU_SNOOP_AUTO, 0, false);
+	ioas = ioasid_alloc(ucmd->ictx, &params);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 	ioas->auto_pasid = false;
@@ -301,7 +304,7 @@ static int iommufd_ioas_map(struct ioasid_ucmd *ucmd)
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 	rc = map_one(ioas,
-		     pinned_mem_from_user(source, cmd->length,
+		     pinned_mem_from_user(ucmd->ictx, source, cmd->length,
 					  cmd->flags & IOMMU_IOAS_MAP_WRITEABLE,
 					  account_of(ucmd->ictx)),
 		     source, cmd->length, cmd->flags, &cmd->iova);
@@ -319,8 +322,8 @@ static struct pinned_mem *get_source(struct iommufd_ctx *ictx,
 				      writable);
 	if (PTR_ERR(mem) != -ENOTTY)
 		return mem;
-	return pinned_mem_from_file(cmd->fd, cmd->start, cmd->length, writable,
-				    account_of(ictx));
+	return pinned_mem_from_file(ictx, cmd->fd, cmd->start, cmd->length,
+				    writable, account_of(ictx));
 }
 
 static int iommufd_ioas_map_file(struct ioasid_ucmd *ucmd)
@@ -418,7 +421,7 @@ static int unmap_range(struct ioasid *ioas, u64 iova, u64 length, u64 *unmapped)
 	int rc;
 
 	if (!iova && length == U64_MAX)
-		return ioasid_unmap(ioas, 0, ULONG_MAX, NULL, unmapped);
+		return ioasid_unmap(ioas, 0, ULONG_MAX, NULL, false, unmapped);
 	if (iova >= ULONG_MAX || length >= ULONG_MAX)
 		return -EOVERFLOW;
 	if (!length)
@@ -426,7 +429,7 @@ static int unmap_range(struct ioasid *ioas, u64 iova, u64 length, u64 *unmapped)
 	if (check_add_overflow((unsigned long)iova, (unsigned long)length - 1,
 			       &last))
 		return -EOVERFLOW;
-	rc = ioasid_unmap(ioas, iova, last, NULL, unmapped);
+	rc = ioasid_unmap(ioas, iova, last, NULL, false, unmapped);
 	/* Part of a mapping is none. */
 	if (rc == -EINVAL || (!rc && !*unmapped))
 		rc = -ENOENT;
@@ -519,7 +522,7 @@ static int iommufd_option(struct ioasid_ucmd *ucmd)
 struct takeover {
 	struct list_head entry;
 	struct pinned_mem *mem;
-	struct mem_owner old;
+	struct mem_owner *old;
 	bool done;
 };
 
@@ -529,9 +532,10 @@ static int collect_memory(struct ioasid *ioas, struct list_head *all)
 	struct mapping *map;
 
 	guard(mutex)(&ioas->lock);
+	/* What children show is their root's. */
+	if (ioas->parent)
+		return 0;
 	for_each_mapping(map, &ioas->mappings, 0, ULONG_MAX) {
-		if (map->state == MAPPING_BUSY)
-			return -EBUSY;
 		if (map->mem->source != PINNED_MEM_FILE)
 			return -EINVAL;
 		if (ioasid_killed())
@@ -566,13 +570,13 @@ static int collect_all(struct iommufd_ctx *ictx, struct list_head *all)
 	return rc;
 }
 
-static int take_over_all(struct list_head *all)
+static int take_over_all(struct iommufd_ctx *ictx, struct list_head *all)
 {
 	struct takeover *cur;
 	int rc;
 
 	list_for_each_entry(cur, all, entry) {
-		rc = pinned_mem_take_over(cur->mem, &cur->old);
+		rc = pinned_mem_take_over(ictx, cur->mem, &cur->old);
 		if (rc)
 			return rc;
 		cur->done = true;
@@ -588,9 +592,9 @@ static void finish_takeover(struct list_head *all, int rc)
 
 	list_for_each_entry_safe_reverse(cur, next, all, entry) {
 		if (cur->done && rc)
-			pinned_mem_give_back(cur->mem, &cur->old);
+			pinned_mem_give_back(cur->mem, cur->old);
 		else if (cur->done)
-			mem_owner_put(&cur->old);
+			mem_owner_put(cur->old);
 		pinned_mem_put(cur->mem);
 		kfree(cur);
 		cond_resched();
@@ -607,7 +611,7 @@ static int iommufd_ioas_change_process(struct ioasid_ucmd *ucmd)
 		return -EOPNOTSUPP;
 	rc = collect_all(ucmd->ictx, &all);
 	if (!rc)
-		rc = take_over_all(&all);
+		rc = take_over_all(ucmd->ictx, &all);
 	finish_takeover(&all, rc);
 	return rc;
 }

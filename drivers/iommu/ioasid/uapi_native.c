@@ -19,7 +19,7 @@ static int native_check_extension(struct ioasid_ucmd *ucmd)
 	u32 id;
 
 	/* A known extension that has no argument gets none. */
-	if (cmd->extension && cmd->extension <= IOMMU_EXT_DIRTY_TRACKING &&
+	if (cmd->extension && cmd->extension <= IOMMU_EXT_URING_CMD &&
 	    cmd->extension != IOMMU_EXT_TYPE_OPS && cmd->arg)
 		return -EINVAL;
 
@@ -29,7 +29,19 @@ static int native_check_extension(struct ioasid_ucmd *ucmd)
 	case IOMMU_EXT_MAP_ALLOC_IOVA:
 	case IOMMU_EXT_MULTIDEV_GROUP:
 	case IOMMU_EXT_DIRTY_TRACKING:
+	case IOMMU_EXT_MAP_REPLACE:
+	case IOMMU_EXT_EVENT_FD:
+	case IOMMU_EXT_ALLOC_RANGES:
 		cmd->value = 1;
+		break;
+	case IOMMU_EXT_NESTING:
+		cmd->value = IOMMU_IOASID_MAX_DEPTH;
+		break;
+	case IOMMU_EXT_MAP_BATCH:
+		cmd->value = IOMMU_MAP_BATCH_MAX;
+		break;
+	case IOMMU_EXT_URING_CMD:
+		cmd->value = IS_ENABLED(CONFIG_IO_URING);
 		break;
 	case IOMMU_EXT_MAP_FILE:
 		cmd->value = IS_ENABLED(CONFIG_MEMFD_CREATE);
@@ -175,27 +187,133 @@ static int native_device_set_cookie(struct ioasid_ucmd *ucmd)
 
 /* ---- address spaces ---- */
 
-static int native_ioasid_alloc(struct ioasid_ucmd *ucmd)
+static int check_exact(const struct iova_ranges *ranges, unsigned int width)
 {
-	struct iommu_ioasid_alloc *cmd = ucmd->cmd;
-	bool dirty = cmd->flags & IOMMU_IOASID_ALLOC_DIRTY;
-	struct ioasid *ioas;
+	unsigned long last = width && width < BITS_PER_LONG ?
+				     (1UL << width) - 1 : ULONG_MAX;
+	unsigned int i;
 
-	if (cmd->__reserved)
-		return -EINVAL;
-	if (!ioasid_type_ops(cmd->type) || cmd->parent)
+	for (i = 0; i < ranges->num; i++) {
+		const struct iova_range *range = &ranges->range[i];
+
+		if (range->first > range->last || range->last > last)
+			return -EINVAL;
+		/* A gap is at least a byte, so this does not wrap. */
+		if (i && (range->first <= range[-1].last ||
+			  range->first - 1 == range[-1].last))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int load_exact(const struct iommu_ioasid_alloc *cmd,
+		      struct iova_ranges *ranges)
+{
+	struct iommu_range __user *user = u64_to_user_ptr(cmd->ranges);
+	struct iommu_range range;
+	u32 i;
+
+	for (i = 0; i < cmd->num_ranges; i++) {
+		if (copy_from_user(&range, &user[i], sizeof(range)))
+			return -EFAULT;
+		if (overflows_type(range.first, ranges->range[i].first) ||
+		    overflows_type(range.last, ranges->range[i].last))
+			return -EOVERFLOW;
+		ranges->range[i].first = range.first;
+		ranges->range[i].last = range.last;
+	}
+	ranges->num = cmd->num_ranges;
+	return check_exact(ranges, cmd->addr_width);
+}
+
+/* NULL for none */
+static struct iova_ranges *get_exact(const struct iommu_ioasid_alloc *cmd)
+{
+	struct iova_ranges *ranges;
+	int rc;
+
+	if (!cmd->num_ranges)
+		return NULL;
+	if (cmd->num_ranges > IOMMU_IOASID_MAX_RANGES)
+		return ERR_PTR(-EINVAL);
+	ranges = iova_ranges_alloc(cmd->num_ranges);
+	if (!ranges)
+		return ERR_PTR(-ENOMEM);
+	rc = load_exact(cmd, ranges);
+	if (rc) {
+		kfree(ranges);
+		return ERR_PTR(rc);
+	}
+	return ranges;
+}
+
+static int check_alloc(const struct iommu_ioasid_alloc *cmd)
+{
+	u64 ops = ioasid_type_ops(cmd->type);
+	unsigned long page_size;
+
+	if (!ops)
 		return -EOPNOTSUPP;
+	if (!(ops & (cmd->parent ? BIT_ULL(IOMMU_IOASID_OP_CHILD) :
+				   BIT_ULL(IOMMU_IOASID_OP_ROOT))))
+		return -EINVAL;
 	if ((cmd->addr_width && cmd->addr_width < 12) ||
 	    cmd->addr_width > 64 || cmd->snoop > IOMMU_SNOOP_OFF)
 		return -EINVAL;
-	if (dirty &&
-	    !(ioasid_type_ops(cmd->type) & BIT_ULL(IOMMU_IOASID_OP_DIRTY)))
+	if (cmd->flags & IOMMU_IOASID_ALLOC_DIRTY &&
+	    !(ops & BIT_ULL(IOMMU_IOASID_OP_DIRTY)))
 		return -EINVAL;
+	if (overflows_type(cmd->page_size, page_size))
+		return -EOVERFLOW;
+	if (cmd->page_size && (!is_power_of_2(cmd->page_size) ||
+			       cmd->page_size < PAGE_SIZE))
+		return -EINVAL;
+	return 0;
+}
 
-	ioas = ioasid_alloc(ucmd->ictx, cmd->type, cmd->snoop, cmd->addr_width,
-			    dirty);
-	if (IS_ERR(ioas))
+static struct ioasid *get_parent(struct iommufd_ctx *ictx, u32 id)
+{
+	struct ioasid *parent;
+
+	if (!id)
+		return NULL;
+	parent = ioasid_get(ictx, id);
+	if (!IS_ERR(parent) && (!ioasid_may(parent, IOMMU_IOASID_OP_PARENT) ||
+				parent->depth + 1 >= IOMMU_IOASID_MAX_DEPTH)) {
+		ioasid_put(parent);
+		parent = ERR_PTR(-EINVAL);
+	}
+	return parent;
+}
+
+static int native_ioasid_alloc(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_ioasid_alloc *cmd = ucmd->cmd;
+	struct ioasid_params params = {
+		.type = cmd->type,
+		.snoop = cmd->snoop,
+		.addr_width = cmd->addr_width,
+		.dirty = cmd->flags & IOMMU_IOASID_ALLOC_DIRTY,
+		.page_size = cmd->page_size,
+	};
+	struct ioasid *ioas;
+	int rc;
+
+	rc = check_alloc(cmd);
+	if (rc)
+		return rc;
+	params.ranges = get_exact(cmd);
+	if (IS_ERR(params.ranges))
+		return PTR_ERR(params.ranges);
+	params.parent = get_parent(ucmd->ictx, cmd->parent);
+	ioas = IS_ERR(params.parent) ? params.parent :
+				       ioasid_alloc(ucmd->ictx, &params);
+	if (!IS_ERR_OR_NULL(params.parent))
+		ioasid_put(params.parent);
+	if (IS_ERR(ioas)) {
+		kfree(params.ranges);
 		return PTR_ERR(ioas);
+	}
 	ucmd->new_obj = &ioas->obj;
 	cmd->ioasid = ioas->obj.id;
 	return 0;
@@ -229,10 +347,10 @@ static struct iova_ranges *get_ioasid_details(struct ioasid *ioas,
 	if (!ranges)
 		return NULL;
 	cmd->type = ioas->type;
-	cmd->parent = 0;
+	cmd->parent = ioas->parent ? ioas->parent->obj.id : 0;
 	cmd->addr_width = ioas->addr_width;
 	cmd->snoop = ioas->snoop;
-	cmd->num_devices = ioas->num_pinners - ioas->num_user_tables;
+	cmd->num_devices = READ_ONCE(ioas->num_devices);
 	cmd->num_accesses = ioas->num_accesses;
 	cmd->num_tables = ioas->num_tables;
 	cmd->num_mappings = ioas->num_mappings;
@@ -241,6 +359,10 @@ static struct iova_ranges *get_ioasid_details(struct ioasid *ioas,
 	cmd->alignment = max(ioas->alignment, PAGE_SIZE);
 	cmd->state = (ioas->dirty ? IOMMU_IOASID_STATE_DIRTY : 0) |
 		     (ioas->tracking ? IOMMU_IOASID_STATE_TRACKING : 0);
+	scoped_guard(mutex, &ioas->root->tree_lock) {
+		cmd->num_children = ioas->num_children;
+		cmd->num_shadows = ioas->num_shadows;
+	}
 	return ranges;
 }
 
@@ -271,25 +393,42 @@ static unsigned long native_alignment(const struct ioasid *ioas)
 	return max(READ_ONCE(ioas->alignment), PAGE_SIZE);
 }
 
-static int check_map(const struct ioasid *ioas, const struct iommu_map_dma *cmd)
+static int check_addresses(u64 iova, u64 src, u64 length)
 {
 	unsigned long last;
 
-	if (overflows_type(cmd->iova, last) || overflows_type(cmd->src, last) ||
-	    overflows_type(cmd->length, last))
+	if (overflows_type(iova, last) || overflows_type(src, last) ||
+	    overflows_type(length, last))
 		return -EOVERFLOW;
-	if (!cmd->length)
+	if (!length)
 		return -EINVAL;
-	if (check_add_overflow((unsigned long)cmd->iova,
-			       (unsigned long)cmd->length - 1, &last) ||
-	    check_add_overflow((unsigned long)cmd->src,
-			       (unsigned long)cmd->length - 1, &last))
+	if (check_add_overflow((unsigned long)iova, (unsigned long)length - 1,
+			       &last) ||
+	    check_add_overflow((unsigned long)src, (unsigned long)length - 1,
+			       &last))
 		return -EOVERFLOW;
+	return 0;
+}
+
+static int check_map(const struct ioasid *ioas,
+		     const struct iommu_batch_entry *cmd)
+{
+	const u32 choose = IOMMU_MAP_DMA_ALLOC_IOVA;
+	int rc;
+
+	rc = check_addresses(cmd->iova, cmd->src, cmd->length);
+	if (rc)
+		return rc;
 	if (!(cmd->flags & (IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE)))
 		return -EINVAL;
 	if (!(cmd->flags & IOMMU_MAP_DMA_FILE) && cmd->fd)
 		return -EINVAL;
-	if ((cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA) && cmd->iova)
+	if (cmd->flags & choose && cmd->iova)
+		return -EINVAL;
+	if (cmd->flags & IOMMU_MAP_DMA_FILE && ioas->parent)
+		return -EINVAL;
+	if (cmd->flags & IOMMU_MAP_DMA_REPLACE &&
+	    (cmd->flags & choose || ioas->dirty))
 		return -EINVAL;
 	if (!IS_ALIGNED(cmd->iova | cmd->src | cmd->length,
 			native_alignment(ioas)))
@@ -308,46 +447,88 @@ static unsigned long large_alignment(unsigned long length)
 	return clamp(align, PAGE_SIZE, (unsigned long)SZ_1G);
 }
 
-static int map_ioasid(struct ioasid *ioas, struct iommu_map_dma *cmd)
+/* NULL if it is what the parent maps */
+static struct pinned_mem *source_of(const struct ioasid *ioas,
+				    const struct iommu_batch_entry *cmd)
 {
 	bool writable = cmd->flags & IOMMU_MAP_DMA_WRITE;
-	struct ioasid_slice slice = {
-		.offset = offset_in_page(cmd->src),
-		.length = cmd->length,
-	};
-	struct ioasid_map args = {
-		.slice = &slice,
-		.num_slices = 1,
-		.first = cmd->iova,
-		.length = cmd->length,
-		.phase = cmd->src,
-		.least_align = PAGE_SIZE,
-		.prot = (writable ? IOMMU_WRITE : 0) |
-			(cmd->flags & IOMMU_MAP_DMA_READ ? IOMMU_READ : 0),
-		.alloc = cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA,
-	};
+
+	if (ioas->parent)
+		return NULL;
+	if (cmd->flags & IOMMU_MAP_DMA_FILE)
+		return pinned_mem_from_file(ioas->ictx, cmd->fd, cmd->src,
+					    cmd->length, writable,
+					    PINNED_MEM_ACCOUNT_MM);
+	return pinned_mem_from_user(ioas->ictx, cmd->src, cmd->length, writable,
+				    PINNED_MEM_ACCOUNT_MM);
+}
+
+static void put_source(const struct ioasid_slice *slice)
+{
+	if (slice->mem)
+		pinned_mem_put(slice->mem);
+}
+
+/* What the user wants to have mapped. On success put_source() undoes it. */
+static int get_map(const struct ioasid *ioas,
+		   const struct iommu_batch_entry *cmd,
+		   struct ioasid_map *args, struct ioasid_slice *slice)
+{
 	int rc;
 
 	rc = check_map(ioas, cmd);
 	if (rc)
 		return rc;
-	if (args.alloc)
-		args.align = large_alignment(args.length);
-	if (cmd->flags & IOMMU_MAP_DMA_FILE)
-		slice.mem = pinned_mem_from_file(cmd->fd, cmd->src, cmd->length,
-						 writable,
-						 PINNED_MEM_ACCOUNT_MM);
-	else
-		slice.mem = pinned_mem_from_user(cmd->src, cmd->length,
-						 writable,
-						 PINNED_MEM_ACCOUNT_MM);
-	if (IS_ERR(slice.mem))
-		return PTR_ERR(slice.mem);
+	slice->mem = source_of(ioas, cmd);
+	if (IS_ERR(slice->mem))
+		return PTR_ERR(slice->mem);
+	/* Only what the parent maps is found by its address. */
+	slice->offset = slice->mem ? offset_in_page(cmd->src) : cmd->src;
+	slice->length = cmd->length;
+	args->slice = slice;
+	args->num_slices = 1;
+	args->first = cmd->iova;
+	args->length = cmd->length;
+	args->phase = cmd->src;
+	args->alloc = cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA;
+	args->align = args->alloc ? large_alignment(args->length) : PAGE_SIZE;
+	args->least_align = PAGE_SIZE;
+	args->replace = cmd->flags & IOMMU_MAP_DMA_REPLACE;
+	args->prot = (cmd->flags & IOMMU_MAP_DMA_WRITE ? IOMMU_WRITE : 0) |
+		     (cmd->flags & IOMMU_MAP_DMA_READ ? IOMMU_READ : 0);
+	return 0;
+}
+
+static int map_ioasid(struct ioasid *ioas, struct iommu_map_dma *cmd)
+{
+	const struct iommu_batch_entry entry = {
+		.flags = cmd->flags,
+		.fd = cmd->fd,
+		.iova = cmd->iova,
+		.src = cmd->src,
+		.length = cmd->length,
+	};
+	struct ioasid_slice slice;
+	struct ioasid_map args;
+	int rc;
+
+	rc = get_map(ioas, &entry, &args, &slice);
+	if (rc)
+		return rc;
 	rc = ioasid_map(ioas, &args);
 	if (rc)
-		pinned_mem_put(slice.mem);
-	cmd->iova = args.first;
+		put_source(&slice);
+	else
+		cmd->iova = args.first;
 	return rc;
+}
+
+/* Who has no device may not make the kernel spend memory on mappings. */
+static int may_map(const struct ioasid *ioas)
+{
+	if (!atomic_read(&ioas->ictx->num_bound))
+		return -EPERM;
+	return ioasid_may(ioas, IOMMU_IOASID_OP_MAP) ? 0 : -EINVAL;
 }
 
 static int native_map_dma(struct ioasid_ucmd *ucmd)
@@ -359,12 +540,8 @@ static int native_map_dma(struct ioasid_ucmd *ucmd)
 	ioas = ioasid_get(ucmd->ictx, cmd->ioasid);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
-	/* Who has no device may not make the kernel spend memory on mappings. */
-	if (!atomic_read(&ucmd->ictx->num_bound))
-		rc = -EPERM;
-	else if (!ioasid_may(ioas, IOMMU_IOASID_OP_MAP))
-		rc = -EINVAL;
-	else
+	rc = may_map(ioas);
+	if (!rc)
 		rc = map_ioasid(ioas, cmd);
 	ioasid_put(ioas);
 	return rc;
@@ -405,41 +582,48 @@ static int unmap_and_report(struct ioasid *ioas, struct iommu_unmap_dma *cmd,
 	rc = dirty_report_begin(&report);
 	if (rc)
 		return rc;
-	rc = ioasid_unmap(ioas, report.first, report.last, &report, unmapped);
+	rc = ioasid_unmap(ioas, report.first, report.last, &report, false,
+			  unmapped);
 	dirty_report_end(&report);
 	return rc;
+}
+
+static int check_unmap(const struct ioasid *ioas, u64 iova, u64 length,
+		       unsigned long *last)
+{
+	if (!length || !IS_ALIGNED(length, native_alignment(ioas)))
+		return -EINVAL;
+	return check_add_overflow((unsigned long)iova,
+				  (unsigned long)length - 1, last) ?
+		       -EOVERFLOW : 0;
 }
 
 static int unmap_ioasid(struct ioasid *ioas, struct iommu_unmap_dma *cmd)
 {
 	bool all = cmd->flags & IOMMU_UNMAP_DMA_ALL;
 	bool dirty = cmd->flags & IOMMU_UNMAP_DMA_GET_DIRTY;
-	unsigned long alignment = native_alignment(ioas);
-	unsigned long last;
+	bool revoke = cmd->flags & IOMMU_UNMAP_DMA_REVOKE;
+	unsigned long last = ULONG_MAX;
 	u64 unmapped;
-	int rc;
+	int rc = 0;
 
 	if (overflows_type(cmd->iova, last) || overflows_type(cmd->length, last))
 		return -EOVERFLOW;
-	if (!IS_ALIGNED(cmd->iova, alignment))
+	if (!IS_ALIGNED(cmd->iova, native_alignment(ioas)))
 		return -EINVAL;
-	if (dirty ? all : cmd->page_size || cmd->bitmap)
+	if (dirty ? all || revoke : cmd->page_size || cmd->bitmap)
 		return -EINVAL;
-	if (all) {
-		if (cmd->iova || cmd->length)
-			return -EINVAL;
-		last = ULONG_MAX;
-	} else {
-		if (!cmd->length || !IS_ALIGNED(cmd->length, alignment))
-			return -EINVAL;
-		if (check_add_overflow((unsigned long)cmd->iova,
-				       (unsigned long)cmd->length - 1, &last))
-			return -EOVERFLOW;
-	}
+	if (all && (cmd->iova || cmd->length))
+		return -EINVAL;
+	if (!all)
+		rc = check_unmap(ioas, cmd->iova, cmd->length, &last);
+	if (rc)
+		return rc;
 	if (dirty)
 		rc = unmap_and_report(ioas, cmd, &unmapped);
 	else
-		rc = ioasid_unmap(ioas, cmd->iova, last, NULL, &unmapped);
+		rc = ioasid_unmap(ioas, cmd->iova, last, NULL, revoke,
+				  &unmapped);
 	if (!rc)
 		cmd->length = unmapped;
 	return rc;
@@ -462,6 +646,156 @@ static int native_unmap_dma(struct ioasid_ucmd *ucmd)
 		rc = unmap_ioasid(ioas, cmd);
 	ioasid_put(ioas);
 	return rc;
+}
+
+/* ---- batches ---- */
+
+#define BATCH_MAP_FLAGS                                                   \
+	(IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE |                       \
+	 IOMMU_MAP_DMA_FILE | IOMMU_MAP_DMA_REPLACE)
+
+/* Entries that are taken together: one flush */
+#define BATCH_CHUNK 512
+
+struct batch {
+	struct ioasid *ioas;
+	struct ioasid_batch_entry entry[BATCH_CHUNK];
+	struct iommu_batch_entry user[BATCH_CHUNK];
+};
+
+static int get_batch_unmap(const struct ioasid *ioas,
+			   const struct iommu_batch_entry *cmd,
+			   struct ioasid_batch_entry *entry)
+{
+	unsigned long last;
+
+	if (cmd->flags != IOMMU_BATCH_ENTRY_UNMAP)
+		return -EOPNOTSUPP;
+	if (cmd->fd || cmd->src)
+		return -EINVAL;
+	if (overflows_type(cmd->iova, last) || overflows_type(cmd->length, last))
+		return -EOVERFLOW;
+	if (!IS_ALIGNED(cmd->iova, native_alignment(ioas)))
+		return -EINVAL;
+	entry->unmap = true;
+	entry->args.first = cmd->iova;
+	entry->args.length = cmd->length;
+	return check_unmap(ioas, cmd->iova, cmd->length, &last);
+}
+
+static int get_batch_map(struct ioasid *ioas,
+			 const struct iommu_batch_entry *cmd,
+			 struct ioasid_batch_entry *entry)
+{
+	int rc;
+
+	if (cmd->flags & ~BATCH_MAP_FLAGS)
+		return -EOPNOTSUPP;
+	rc = may_map(ioas);
+	if (rc)
+		return rc;
+	entry->unmap = false;
+	entry->pin_rc = 0;
+	rc = get_map(ioas, cmd, &entry->args, &entry->slice);
+	if (rc)
+		return rc;
+	rc = ioasid_map_prepare(ioas, &entry->args);
+	if (rc)
+		put_source(&entry->slice);
+	return rc;
+}
+
+/* Return: how many entries there are now; why not more is in @rc. */
+static u32 get_entries(struct batch *batch, u32 num, int *rc)
+{
+	const struct iommu_batch_entry *cmd;
+	u32 i;
+
+	*rc = 0;
+	for (i = 0; i < num; i++) {
+		cmd = &batch->user[i];
+		if (cmd->flags & IOMMU_BATCH_ENTRY_UNMAP)
+			*rc = get_batch_unmap(batch->ioas, cmd,
+					      &batch->entry[i]);
+		else
+			*rc = get_batch_map(batch->ioas, cmd, &batch->entry[i]);
+		if (*rc)
+			break;
+		cond_resched();
+	}
+	return i;
+}
+
+static int run_chunk(struct batch *batch, u32 num, u32 *done, u64 *unmapped)
+{
+	int rc = 0, rc_get;
+	u32 i;
+
+	*done = 0;
+	num = get_entries(batch, num, &rc_get);
+	if (num)
+		rc = ioasid_batch(batch->ioas, batch->entry, num, done,
+				  unmapped);
+	for (i = *done; i < num; i++)
+		if (!batch->entry[i].unmap)
+			put_source(&batch->entry[i].slice);
+	return rc ?: rc_get;
+}
+
+static int run_batch(struct ioasid *ioas, struct iommu_map_batch *cmd, u32 total)
+{
+	struct iommu_batch_entry __user *user = u64_to_user_ptr(cmd->entries);
+	struct batch *batch;
+	u32 num, done;
+	int rc = 0;
+
+	batch = kvmalloc_obj(*batch, GFP_KERNEL_ACCOUNT);
+	if (!batch)
+		return -ENOMEM;
+	batch->ioas = ioas;
+	while (!rc && cmd->num_entries < total) {
+		num = min(total - cmd->num_entries, BATCH_CHUNK);
+		rc = -EFAULT;
+		if (copy_from_user(batch->user, user + cmd->num_entries,
+				   num * sizeof(*user)))
+			break;
+		rc = run_chunk(batch, num, &done, &cmd->unmapped);
+		cmd->num_entries += done;
+	}
+	kvfree(batch);
+	return rc;
+}
+
+static int native_map_batch(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_map_batch *cmd = ucmd->cmd;
+	u32 total = cmd->num_entries;
+	struct ioasid *ioas;
+	int rc = -EINVAL;
+
+	cmd->num_entries = 0;
+	cmd->unmapped = 0;
+	ioas = ioasid_get(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas)) {
+		rc = PTR_ERR(ioas);
+	} else {
+		if (total && total <= IOMMU_MAP_BATCH_MAX)
+			rc = run_batch(ioas, cmd, total);
+		ioasid_put(ioas);
+	}
+	/* What has taken effect is said in any case. */
+	if (rc && ioasid_respond(ucmd, sizeof(*cmd)))
+		rc = -EFAULT;
+	return rc;
+}
+
+static int native_event_fd(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_event_fd *cmd = ucmd->cmd;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	return ioasid_event_fd(ucmd);
 }
 
 /* ---- dirty tracking ---- */
@@ -551,7 +885,7 @@ static const struct ioasid_ioctl native_ioctls[] = {
 	IOCTL(IOMMU_NATIVE_CMD_DEVICE_SET_COOKIE, struct iommu_device_cookie,
 	      cookie, 0, 0, native_device_set_cookie),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_ALLOC, struct iommu_ioasid_alloc,
-	      __reserved, IOMMU_IOASID_ALLOC_DIRTY, IOASID_ALWAYS_OUTPUT,
+	      num_ranges, IOMMU_IOASID_ALLOC_DIRTY, IOASID_ALWAYS_OUTPUT,
 	      native_ioasid_alloc),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_FREE, struct iommu_ioasid_free,
 	      __reserved, 0, 0, native_ioasid_free),
@@ -559,11 +893,17 @@ static const struct ioasid_ioctl native_ioctls[] = {
 	      ranges, 0, IOASID_ALWAYS_OUTPUT, native_ioasid_get_info),
 	IOCTL(IOMMU_NATIVE_CMD_MAP_DMA, struct iommu_map_dma, length,
 	      IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE |
-	      IOMMU_MAP_DMA_ALLOC_IOVA | IOMMU_MAP_DMA_FILE,
+	      IOMMU_MAP_DMA_ALLOC_IOVA | IOMMU_MAP_DMA_FILE |
+	      IOMMU_MAP_DMA_REPLACE,
 	      IOMMU_MAP_DMA_ALLOC_IOVA, native_map_dma),
 	IOCTL(IOMMU_NATIVE_CMD_UNMAP_DMA, struct iommu_unmap_dma, length,
-	      IOMMU_UNMAP_DMA_ALL | IOMMU_UNMAP_DMA_GET_DIRTY,
+	      IOMMU_UNMAP_DMA_ALL | IOMMU_UNMAP_DMA_GET_DIRTY |
+	      IOMMU_UNMAP_DMA_REVOKE,
 	      IOASID_ALWAYS_OUTPUT, native_unmap_dma),
+	IOCTL(IOMMU_NATIVE_CMD_MAP_BATCH, struct iommu_map_batch, unmapped, 0,
+	      IOASID_ALWAYS_OUTPUT, native_map_batch),
+	IOCTL(IOMMU_NATIVE_CMD_EVENT_FD, struct iommu_event_fd, __reserved, 0,
+	      0, native_event_fd),
 	IOCTL(IOMMU_NATIVE_CMD_DIRTY_START, struct iommu_dirty_start,
 	      __reserved, 0, 0, native_dirty_start),
 	IOCTL(IOMMU_NATIVE_CMD_DIRTY_STOP, struct iommu_dirty_stop, __reserved,

@@ -101,6 +101,10 @@ EXPORT_SYMBOL_NS_GPL(iommufd_vfio_compat_ioas_get_id, "IOMMUFD_VFIO");
  */
 int iommufd_vfio_compat_ioas_create(struct iommufd_ctx *ictx)
 {
+	const struct ioasid_params params = {
+		.type = IOMMU_IOASID_TYPE_KERNEL,
+		.snoop = IOMMU_SNOOP_AUTO,
+	};
 	struct ioasid *ioas;
 
 	guard(mutex)(&ictx->compat_lock);
@@ -108,8 +112,7 @@ int iommufd_vfio_compat_ioas_create(struct iommufd_ctx *ictx)
 		return -EINVAL;
 	if (ictx->compat_ioas)
 		return 0;
-	ioas = ioasid_alloc(ictx, IOMMU_IOASID_TYPE_KERNEL, IOMMU_SNOOP_AUTO,
-			    0, false);
+	ioas = ioasid_alloc(ictx, &params);
 	if (IS_ERR(ioas))
 		return PTR_ERR(ioas);
 	/* The context uses it, so that the user cannot free it. */
@@ -159,8 +162,8 @@ static int map_user(struct ioasid *ioas, const struct vfio_iommu_type1_dma_map *
 	};
 	int rc;
 
-	slice.mem = pinned_mem_from_user(map->vaddr, map->size, writable,
-					 PINNED_MEM_ACCOUNT_MM);
+	slice.mem = pinned_mem_from_user(ioas->ictx, map->vaddr, map->size,
+					 writable, PINNED_MEM_ACCOUNT_MM);
 	if (IS_ERR(slice.mem))
 		return PTR_ERR(slice.mem);
 	rc = ioasid_map(ioas, &args);
@@ -219,7 +222,8 @@ static int unmap_range(struct ioasid *ioas, u64 iova, u64 size, u64 *unmapped)
 			rc = ioasid_cut(ioas, iova + size - 1);
 	}
 	if (!rc)
-		rc = ioasid_unmap(ioas, iova, iova + size - 1, NULL, unmapped);
+		rc = ioasid_unmap(ioas, iova, iova + size - 1, NULL, false,
+				  unmapped);
 	/* As for IOMMU_IOAS_UNMAP: part of a mapping is none. */
 	return rc == -EINVAL && size ? -ENOENT : rc;
 }
@@ -244,7 +248,7 @@ static int type1_unmap(struct iommufd_ctx *ictx, void __user *arg)
 	else if (unmap.iova || unmap.size)
 		rc = -EINVAL;
 	else
-		rc = ioasid_unmap(ioas, 0, ULONG_MAX, NULL, &unmapped);
+		rc = ioasid_unmap(ioas, 0, ULONG_MAX, NULL, false, &unmapped);
 	ioasid_put(ioas);
 	if (rc)
 		return rc;

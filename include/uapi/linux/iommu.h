@@ -59,6 +59,8 @@ enum {
 	IOMMU_NATIVE_CMD_IOASID_GET_INFO = 0xc5,
 	IOMMU_NATIVE_CMD_MAP_DMA = 0xc8,
 	IOMMU_NATIVE_CMD_UNMAP_DMA = 0xc9,
+	IOMMU_NATIVE_CMD_MAP_BATCH = 0xca,
+	IOMMU_NATIVE_CMD_EVENT_FD = 0xcc,
 	IOMMU_NATIVE_CMD_DIRTY_START = 0xcd,
 	IOMMU_NATIVE_CMD_DIRTY_STOP = 0xce,
 	IOMMU_NATIVE_CMD_DIRTY_GET = 0xcf,
@@ -67,10 +69,17 @@ enum {
 /**
  * enum iommu_ioasid_type - What an IOASID is
  * @IOMMU_IOASID_TYPE_KERNEL: A page table that the kernel manages: MAP_DMA and
- *                            UNMAP_DMA change it, devices attach to it.
+ *                            UNMAP_DMA change it, devices attach to it. With a
+ *                            parent it is mapped in the parent's addresses.
+ * @IOMMU_IOASID_TYPE_PREREG: Memory that is registered for others: MAP_DMA pins
+ *                            and charges it, once, and IOASIDs with this parent
+ *                            map it by its addresses here, as often as they like,
+ *                            without pinning or charging anything. No device
+ *                            attaches.
  */
 enum iommu_ioasid_type {
 	IOMMU_IOASID_TYPE_KERNEL = 1,
+	IOMMU_IOASID_TYPE_PREREG = 2,
 };
 
 /**
@@ -83,6 +92,8 @@ enum iommu_ioasid_type {
  * @IOMMU_IOASID_OP_ACCESS: In-kernel users (mediated devices) may attach.
  * @IOMMU_IOASID_OP_DIRTY: May be allocated with @IOMMU_IOASID_ALLOC_DIRTY, for
  *                         DIRTY_START, DIRTY_STOP and DIRTY_GET.
+ * @IOMMU_IOASID_OP_CHILD: May be allocated with a parent.
+ * @IOMMU_IOASID_OP_PARENT: May be a parent.
  *
  * Bit numbers of the value that CHECK_EXTENSION gives for
  * @IOMMU_EXT_TYPE_OPS. An operation that is not allowed fails with -EINVAL.
@@ -94,6 +105,8 @@ enum iommu_ioasid_op {
 	IOMMU_IOASID_OP_ATTACH_PASID = 3,
 	IOMMU_IOASID_OP_ACCESS = 4,
 	IOMMU_IOASID_OP_DIRTY = 5,
+	IOMMU_IOASID_OP_CHILD = 6,
+	IOMMU_IOASID_OP_PARENT = 7,
 };
 
 /**
@@ -115,6 +128,14 @@ enum iommu_ioasid_op {
  * @IOMMU_EXT_DIRTY_TRACKING: IOASID_ALLOC knows @IOMMU_IOASID_ALLOC_DIRTY, there
  *                            are DIRTY_START, DIRTY_STOP and DIRTY_GET, and
  *                            UNMAP_DMA knows @IOMMU_UNMAP_DMA_GET_DIRTY: 1.
+ * @IOMMU_EXT_NESTING: How deep IOASIDs can be nested in IOASIDs, the root
+ *                     counted: IOASID_ALLOC takes a parent, and UNMAP_DMA knows
+ *                     @IOMMU_UNMAP_DMA_REVOKE.
+ * @IOMMU_EXT_MAP_REPLACE: MAP_DMA knows @IOMMU_MAP_DMA_REPLACE: 1.
+ * @IOMMU_EXT_MAP_BATCH: How many entries MAP_BATCH takes at most.
+ * @IOMMU_EXT_EVENT_FD: There is EVENT_FD: 1.
+ * @IOMMU_EXT_ALLOC_RANGES: IOASID_ALLOC takes ranges and a page size: 1.
+ * @IOMMU_EXT_URING_CMD: MAP_BATCH can be called through io_uring: 1.
  */
 enum iommu_extension {
 	IOMMU_EXT_MAP_TYPE1V2 = 1,
@@ -125,6 +146,12 @@ enum iommu_extension {
 	IOMMU_EXT_TYPE_OPS = 6,
 	IOMMU_EXT_GROUP_IOASID = 7,
 	IOMMU_EXT_DIRTY_TRACKING = 8,
+	IOMMU_EXT_NESTING = 9,
+	IOMMU_EXT_MAP_REPLACE = 10,
+	IOMMU_EXT_MAP_BATCH = 11,
+	IOMMU_EXT_EVENT_FD = 12,
+	IOMMU_EXT_ALLOC_RANGES = 13,
+	IOMMU_EXT_URING_CMD = 14,
 };
 
 /**
@@ -300,24 +327,58 @@ enum iommu_ioasid_alloc_flags {
 };
 
 /**
+ * enum iommu_limits - What there may be at most
+ * @IOMMU_IOASID_MAX_DEPTH: IOASIDs on the way from a root to a leaf, both counted
+ * @IOMMU_IOASID_MAX_RANGES: Ranges that IOASID_ALLOC can be asked for
+ * @IOMMU_MAP_BATCH_MAX: Entries of a MAP_BATCH
+ *
+ * A later kernel may have others than &enum iommu_limits: @IOMMU_EXT_NESTING and
+ * @IOMMU_EXT_MAP_BATCH tell.
+ */
+enum iommu_limits {
+	IOMMU_IOASID_MAX_DEPTH = 8,
+	IOMMU_IOASID_MAX_RANGES = 1024,
+	IOMMU_MAP_BATCH_MAX = 4096,
+};
+
+/**
  * struct iommu_ioasid_alloc - ioctl(IOMMU_IOASID_ALLOC)
- * @size: sizeof(struct iommu_ioasid_alloc)
+ * @size: sizeof(struct iommu_ioasid_alloc); the first version ended with
+ *        @num_ranges, which it had to leave 0
  * @flags: Combination of &enum iommu_ioasid_alloc_flags
  * @type: One of &enum iommu_ioasid_type
- * @parent: Must be 0: no type takes a parent yet
+ * @parent: The IOASID in whose addresses this one will be mapped, 0 for a root
  * @addr_width: 0, or 12 to 64: bits of the largest address that the program
  *              will map. MAP_DMA beyond it fails, and attach refuses a device
  *              whose IOMMU does not reach as far.
  * @snoop: One of &enum iommu_snoop_policy
  * @ioasid: Output: the new IOASID
- * @__reserved: Must be 0
+ * @num_ranges: Number of elements at @ranges, at most IOMMU_IOASID_MAX_RANGES
+ * @ranges: Address of an array of &struct iommu_range. If there are any, these and
+ *          no other addresses may be mapped, now and later: a device that would
+ *          take away some of them is refused at attach (EADDRINUSE). They are in
+ *          ascending order, do not touch each other and lie within @addr_width.
+ *          Not touched if @num_ranges is 0.
+ * @page_size: 0, or a power of two that is at least the page size of the CPU: what
+ *             the address, the source and the length of MAP_DMA will be multiples
+ *             of. MAP_DMA refuses others from the start, and a device whose IOMMU
+ *             needs larger ones is refused at attach (EADDRINUSE). If it is 0,
+ *             an attach may ask for more than was needed before.
  *
  * The attributes never change. Needs no device, and nothing is pinned.
  *
- * -EOPNOTSUPP: this kernel does not have the @type, or the type takes no
- * @parent. -EINVAL: @addr_width or @snoop is none of the above, or the @type does
- * not allow what @flags asks for. -ENOSPC: the context has as many objects as the
- * module parameter max_objects allows.
+ * A child has its own addresses, ranges, snoop policy and tracking; the parent
+ * lives at least as long as the child. An IOASID that is allocated with
+ * @IOMMU_IOASID_ALLOC_DIRTY notes what is written through itself, and not what is
+ * written through its children.
+ *
+ * -EOPNOTSUPP: this kernel does not have the @type. -EINVAL: the @type does not
+ * allow to be a root or a child as @parent asks, or what @flags asks for;
+ * @addr_width, @snoop, @page_size or the ranges are not as said above; or there are
+ * already IOMMU_IOASID_MAX_DEPTH IOASIDs from the root to @parent, or the type of
+ * that cannot be a parent. -EOVERFLOW: a value does not fit the kernel's native
+ * word. -ENOSPC: the context has as
+ * many objects as the module parameter max_objects allows.
  */
 struct iommu_ioasid_alloc {
 	__u32 size;
@@ -327,7 +388,9 @@ struct iommu_ioasid_alloc {
 	__u32 addr_width;
 	__u32 snoop;
 	__u32 ioasid;
-	__u32 __reserved;
+	__u32 num_ranges;
+	__aligned_u64 ranges;
+	__aligned_u64 page_size;
 };
 
 #define IOMMU_IOASID_ALLOC \
@@ -343,8 +406,8 @@ struct iommu_ioasid_alloc {
  * Its mappings go with it. Calls on the same IOASID that other threads have
  * under way are waited for.
  *
- * -EBUSY: a device or an in-kernel user is attached, it was made for VFIO groups
- * (@IOMMU_EXT_GROUP_IOASID), or it has a page table of IOMMU_HWPT_ALLOC in
+ * -EBUSY: a device or an in-kernel user is attached, it has children, it was made
+ * for VFIO groups (@IOMMU_EXT_GROUP_IOASID), or it has a page table of IOMMU_HWPT_ALLOC in
  * linux/iommufd.h. -EINTR: a fatal signal came while waiting. The IOASID stays
  * then; calls on it by other threads may have got -ENOENT meanwhile.
  */
@@ -371,15 +434,15 @@ enum iommu_ioasid_state {
 
 /**
  * struct iommu_ioasid_info - ioctl(IOMMU_IOASID_GET_INFO)
- * @size: sizeof(struct iommu_ioasid_info)
+ * @size: sizeof(struct iommu_ioasid_info); the first version ended with @ranges
  * @flags: Must be 0
  * @ioasid: The IOASID
  * @type: Output: its &enum iommu_ioasid_type
  * @parent: Output: its parent, 0 if it is a root
  * @addr_width: Output: as given at ALLOC
  * @snoop: Output: as given at ALLOC
- * @num_devices: Output: attachments of devices, done or just being done; a
- *               device counts once for its plain DMA and once for each PASID
+ * @num_devices: Output: attachments of devices; a device counts once for its plain
+ *               DMA and once for each PASID
  * @num_accesses: Output: attached in-kernel users
  * @num_tables: Output: page tables in hardware format that it has now, whoever
  *              has made them
@@ -391,8 +454,11 @@ enum iommu_ioasid_state {
  * @alignment: Output: what the address, the source and the length of MAP_DMA
  *             must be multiples of, in bytes
  * @ranges: Address of an array of &struct iommu_range for the ranges that
- *          MAP_DMA accepts now. They shrink when a device attaches. Not touched
- *          if @num_ranges is 0; filled as far as it goes if too short.
+ *          MAP_DMA accepts now. They shrink when a device attaches, unless they
+ *          were asked for at ALLOC. Not touched if @num_ranges is 0; filled as far
+ *          as it goes if too short.
+ * @num_children: Output: IOASIDs that it is the parent of
+ * @num_shadows: Output: mappings of these that show some of it
  */
 struct iommu_ioasid_info {
 	__u32 size;
@@ -412,6 +478,8 @@ struct iommu_ioasid_info {
 	__aligned_u64 pinned_bytes;
 	__aligned_u64 alignment;
 	__aligned_u64 ranges;
+	__aligned_u64 num_children;
+	__aligned_u64 num_shadows;
 };
 
 #define IOMMU_IOASID_GET_INFO \
@@ -422,13 +490,21 @@ struct iommu_ioasid_info {
  * @IOMMU_MAP_DMA_READ: Devices may read the memory.
  * @IOMMU_MAP_DMA_WRITE: Devices may write the memory.
  * @IOMMU_MAP_DMA_ALLOC_IOVA: The kernel chooses iova and returns it.
- * @IOMMU_MAP_DMA_FILE: The source is a file: memfd, tmpfs or hugetlbfs.
+ * @IOMMU_MAP_DMA_FILE: The source is a file: memfd, tmpfs or hugetlbfs. Not for an
+ *                      IOASID with a parent.
+ * @IOMMU_MAP_DMA_REPLACE: Takes the place of mappings that lie inside of the range.
+ *                         A device sees the old or the new memory, or faults; when
+ *                         the call returns, no device reaches the old any more. If
+ *                         the call fails, the old mappings are there, but a device
+ *                         may have found nothing for a moment. Not with ALLOC_IOVA,
+ *                         and not where it can be tracked what is written.
  */
 enum iommu_map_dma_flags {
 	IOMMU_MAP_DMA_READ = 1 << 0,
 	IOMMU_MAP_DMA_WRITE = 1 << 1,
 	IOMMU_MAP_DMA_ALLOC_IOVA = 1 << 2,
 	IOMMU_MAP_DMA_FILE = 1 << 3,
+	IOMMU_MAP_DMA_REPLACE = 1 << 4,
 };
 
 /**
@@ -439,16 +515,26 @@ enum iommu_map_dma_flags {
  * @fd: File to map with @IOMMU_MAP_DMA_FILE, else it must be 0
  * @iova: Address in the IOASID. With @IOMMU_MAP_DMA_ALLOC_IOVA it must be 0 and
  *        is an output.
- * @src: Address in the memory of the calling process, or offset in the file
+ * @src: Address in the memory of the calling process, offset in the file, or, if the
+ *       IOASID has a parent, address in the parent
  * @length: Length of the mapping
  *
  * From the return of this call on, devices attached to the IOASID reach the
- * memory at @iova. It is pinned as long as a device is attached, and charged as
- * locked memory of the calling process (RLIMIT_MEMLOCK, CAP_IPC_LOCK). While no
- * device is attached a mapping is only recorded: nothing is pinned or charged
- * until one attaches, or an in-kernel user first touches the mapping. A mapping
- * follows the pages that were there when they
- * were pinned; what the process does to its address space later has no effect
+ * memory at @iova.
+ *
+ * If the IOASID has a parent, then all of [@src, @src + @length) must be mapped
+ * there, by one or several mappings, with the permissions that are asked for.
+ * Nothing is pinned or charged. As long as the mapping exists, what it shows of the
+ * parent cannot be unmapped there without @IOMMU_UNMAP_DMA_REVOKE.
+ *
+ * Memory of an IOASID of type PREREG is pinned and charged by this call, and the
+ * same memory registered twice is charged twice. The rest is about roots of the
+ * other type. Their memory is pinned as long as a device is attached, to the IOASID
+ * or to one that descends from it, and charged as locked memory of the calling
+ * process (RLIMIT_MEMLOCK, CAP_IPC_LOCK). While no device is attached a mapping is
+ * only recorded: nothing is pinned or charged until one attaches, or an in-kernel
+ * user first touches the mapping. A mapping follows the pages that were there when
+ * they were pinned; what the process does to its address space later has no effect
  * on it.
  *
  * Errors, checked in this order:
@@ -458,18 +544,26 @@ enum iommu_map_dma_flags {
  * - -EOVERFLOW: a value does not fit the kernel's native word.
  * - -EINVAL: @length is 0.
  * - -EOVERFLOW: @iova + @length or @src + @length wraps.
- * - -EINVAL: neither READ nor WRITE; @fd or @iova not 0 where it must be; or
- *   @iova, @src or @length is not a multiple of the IOASID's alignment.
+ * - -EINVAL: neither READ nor WRITE; @fd or @iova not 0 where it must be; flags
+ *   that exclude each other; FILE where there is a parent; REPLACE where what is
+ *   written can be tracked; or @iova, @src or @length is not a multiple of the
+ *   IOASID's alignment.
  * - -EBADF: @fd is not an open file. -EINVAL: the file is not a memfd, tmpfs or
  *   hugetlbfs file. -EACCES: the file is not open for reading, or for WRITE not
  *   open for writing or append-only. -EPERM: WRITE to a file that is sealed against writing.
  *   -EINVAL: the range ends beyond the end of the file.
  * - -EINVAL: more pages than a mapping of an IOASID with
  *   @IOMMU_IOASID_ALLOC_DIRTY can have.
- * - -EEXIST: a mapping overlaps the range.
+ * - -EEXIST: a mapping overlaps the range; with REPLACE instead -EINVAL: the first
+ *   or the last byte of the range cuts a mapping, a page table can tell what is
+ *   written, or it would replace memory of a device; -EBUSY: an in-kernel user or a
+ *   child uses a mapping that is to be replaced.
  * - -ENOSPC: the IOASID has as many mappings as the module parameter
  *   dma_entry_limit allows, or has no room for ALLOC_IOVA.
  * - -EINVAL: the range is not inside one of the permitted ranges.
+ * - With a parent -ENOENT: some of the source is not mapped there. -EPERM: it is
+ *   mapped with fewer permissions. -EBUSY: it is just being unmapped there. -EINVAL:
+ *   the parent shows memory of a device, or a mapping of it ends inside of a page.
  * - -ENOMEM: more locked memory than RLIMIT_MEMLOCK, or no memory.
  * - -EFAULT: the memory is not accessible to the process as the flags ask, it
  *   cannot be read from swap, or it is memory that cannot be pinned, such as
@@ -496,10 +590,15 @@ struct iommu_map_dma {
  * enum iommu_unmap_dma_flags - Flags of UNMAP_DMA
  * @IOMMU_UNMAP_DMA_ALL: Remove every mapping of the IOASID.
  * @IOMMU_UNMAP_DMA_GET_DIRTY: Report what was written, too; not with ALL.
+ * @IOMMU_UNMAP_DMA_REVOKE: Remove first what children have mapped of the range, and
+ *                          what their children have mapped of that: always whole
+ *                          mappings, also if a part of one lies elsewhere. Each is
+ *                          reported by EVENT_FD.
  */
 enum iommu_unmap_dma_flags {
 	IOMMU_UNMAP_DMA_ALL = 1 << 0,
 	IOMMU_UNMAP_DMA_GET_DIRTY = 1 << 1,
+	IOMMU_UNMAP_DMA_REVOKE = 1 << 2,
 };
 
 /**
@@ -535,13 +634,14 @@ enum iommu_unmap_dma_flags {
  * - -EINVAL: the type of the IOASID has no UNMAP_DMA.
  * - -EOVERFLOW: a value does not fit the kernel's native word.
  * - -EINVAL: @iova is not a multiple of the IOASID's alignment; GET_DIRTY with
- *   ALL, or @page_size or @bitmap is not 0 without GET_DIRTY; @iova or
+ *   ALL or REVOKE, or @page_size or @bitmap is not 0 without GET_DIRTY; @iova or
  *   @length is not 0 with ALL; or without it @length is 0 or not a multiple of
  *   the alignment.
  * - -EOVERFLOW: @iova + @length wraps.
  * - With GET_DIRTY -EOVERFLOW, -EINVAL, -EFAULT, -ENOMEM, -EINTR as DIRTY_GET.
  * - -EINVAL: the first or the last byte of the range cuts a mapping.
- * - -EBUSY: an in-kernel user does not let go. Nothing was removed.
+ * - -EBUSY: a child shows some of the range, without REVOKE; or an in-kernel user,
+ *   with REVOKE also one of a descendant, does not let go. Nothing was removed.
  * - -EINTR: a fatal signal came while waiting. Nothing was removed.
  * - -EFAULT: @bitmap could be written when the call began and now cannot, because
  *   another thread has unmapped it. The mappings are removed, and what was
@@ -559,6 +659,142 @@ struct iommu_unmap_dma {
 };
 
 #define IOMMU_UNMAP_DMA _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_UNMAP_DMA)
+
+/**
+ * enum iommu_batch_entry_flags - What an entry of a MAP_BATCH is, besides a map
+ * @IOMMU_BATCH_ENTRY_UNMAP: It is an unmap. All other flags must be 0 (-EOPNOTSUPP),
+ *                           and so must fd and src (-EINVAL).
+ */
+enum iommu_batch_entry_flags {
+	IOMMU_BATCH_ENTRY_UNMAP = 1 << 8,
+};
+
+/**
+ * struct iommu_batch_entry - One of many maps and unmaps
+ * @flags: Combination of &enum iommu_map_dma_flags but ALLOC_IOVA, or one of
+ *         &enum iommu_batch_entry_flags
+ * @fd: As in &struct iommu_map_dma
+ * @iova: As in &struct iommu_map_dma or &struct iommu_unmap_dma
+ * @src: As in &struct iommu_map_dma
+ * @length: As in &struct iommu_map_dma or &struct iommu_unmap_dma
+ */
+struct iommu_batch_entry {
+	__u32 flags;
+	__s32 fd;
+	__aligned_u64 iova;
+	__aligned_u64 src;
+	__aligned_u64 length;
+};
+
+/**
+ * struct iommu_map_batch - ioctl(IOMMU_MAP_BATCH)
+ * @size: sizeof(struct iommu_map_batch)
+ * @flags: Must be 0
+ * @ioasid: The IOASID
+ * @num_entries: Input: number of elements at @entries, 1 to IOMMU_MAP_BATCH_MAX.
+ *               Output: how many of them took effect
+ * @entries: Address of an array of &struct iommu_batch_entry; it is only read
+ * @unmapped: Output: sum of the lengths of the mappings that were removed,
+ *            without those that were replaced
+ *
+ * Does what MAP_DMA and UNMAP_DMA would do for each entry, in this order, and stops
+ * at the first that fails, with the errno of that. It and those behind it have
+ * changed nothing. @num_entries and @unmapped are written if it fails, too.
+ *
+ * The IOMMU is flushed as often as needed and not for each entry: when the call
+ * returns, no device reaches what was unmapped.
+ *
+ * The same can be asked for through io_uring: an IORING_OP_URING_CMD on the open
+ * /dev/iommu with cmd_op = IOMMU_MAP_BATCH, and the address of this structure as
+ * the first 8 bytes of cmd (&struct iommu_uring_cmd). The completion's result is 0
+ * or the negative errno.
+ *
+ * -EINVAL: @num_entries is 0 or too large. -EOPNOTSUPP: flags of an entry that this
+ * kernel does not know, or that do not go together with UNMAP. What MAP_DMA and
+ * UNMAP_DMA fail with: -EACCES, -EBADF, -EBUSY, -EEXIST, -EFAULT, -EINTR, -EINVAL,
+ * -ENOENT, -ENOMEM, -ENOSPC, -EOVERFLOW, -EPERM.
+ */
+struct iommu_map_batch {
+	__u32 size;
+	__u32 flags;
+	__u32 ioasid;
+	__u32 num_entries;
+	__aligned_u64 entries;
+	__aligned_u64 unmapped;
+};
+
+#define IOMMU_MAP_BATCH _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_MAP_BATCH)
+
+/**
+ * struct iommu_uring_cmd - What cmd of an IORING_OP_URING_CMD holds
+ * @arg: Address of the structure that the ioctl with the number cmd_op takes
+ * @__reserved: Must be 0 (-EINVAL)
+ *
+ * There is IOMMU_MAP_BATCH; any other cmd_op fails with -ENOTTY.
+ */
+struct iommu_uring_cmd {
+	__aligned_u64 arg;
+	__aligned_u64 __reserved;
+};
+
+/**
+ * enum iommu_event_type - What has happened
+ * @IOMMU_EVENT_USED: A first device is attached to the IOASID, with its plain DMA or
+ *                    with a PASID: from before this event on hardware follows what
+ *                    is mapped. @iova and @length are 0.
+ * @IOMMU_EVENT_UNUSED: The last one has been detached. @iova and @length are 0.
+ * @IOMMU_EVENT_REVOKED: A mapping was removed because its source was, by
+ *                       @IOMMU_UNMAP_DMA_REVOKE. @iova and @length say which.
+ * @IOMMU_EVENT_LOST: Events that came here were lost, because nobody has read
+ *                    for too long. All else is 0.
+ */
+enum iommu_event_type {
+	IOMMU_EVENT_USED = 1,
+	IOMMU_EVENT_UNUSED = 2,
+	IOMMU_EVENT_REVOKED = 3,
+	IOMMU_EVENT_LOST = 4,
+};
+
+/**
+ * struct iommu_event - What an event file is read in units of
+ * @type: One of &enum iommu_event_type
+ * @ioasid: The IOASID that it happened to
+ * @iova: First address
+ * @length: Length in bytes
+ */
+struct iommu_event {
+	__u32 type;
+	__u32 ioasid;
+	__aligned_u64 iova;
+	__aligned_u64 length;
+};
+
+/**
+ * struct iommu_event_fd - ioctl(IOMMU_EVENT_FD)
+ * @size: sizeof(struct iommu_event_fd)
+ * @flags: Must be 0
+ * @fd: Output: a new file descriptor, close-on-exec
+ * @__reserved: Must be 0
+ *
+ * From now on, what happens to IOASIDs of this context can be read from @fd, as many
+ * &struct iommu_event as there are and fit; read() waits for one unless the file
+ * is non-blocking (EAGAIN) and refuses room for less than one (EINVAL). poll() says
+ * when there is one (EPOLLIN), and that the context has gone (EPOLLHUP); read() then
+ * returns what is left, and 0.
+ *
+ * The file does not keep the context. 1024 events wait to be read at most.
+ *
+ * -EBUSY: the context has one already, which is still open. Fails as open() does if
+ * no file descriptor is free.
+ */
+struct iommu_event_fd {
+	__u32 size;
+	__u32 flags;
+	__s32 fd;
+	__u32 __reserved;
+};
+
+#define IOMMU_EVENT_FD _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_EVENT_FD)
 
 /**
  * struct iommu_dirty_start - ioctl(IOMMU_DIRTY_START)

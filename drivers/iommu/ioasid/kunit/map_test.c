@@ -7,7 +7,7 @@
 #include "../ioasid_private.h"
 
 struct map_test {
-	struct rb_root root;
+	struct mapping_tree root;
 	struct iova_ranges *ranges;
 };
 
@@ -16,7 +16,7 @@ static int map_test_init(struct kunit *test)
 	struct map_test *priv = kunit_kzalloc(test, sizeof(*priv), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, priv);
-	priv->root = RB_ROOT;
+	priv->root = MAPPING_TREE_INIT;
 	priv->ranges = iova_ranges_alloc(8);
 	KUNIT_ASSERT_NOT_NULL(test, priv->ranges);
 	iova_ranges_set(priv->ranges, 0, ULONG_MAX);
@@ -29,15 +29,15 @@ static void map_test_exit(struct kunit *test)
 	struct map_test *priv = test->priv;
 	struct mapping *map, *next;
 
-	rbtree_postorder_for_each_entry_safe(map, next, &priv->root, node)
-		kfree(map);
+	rbtree_postorder_for_each_entry_safe(map, next, &priv->root.root, node)
+		mapping_release(map);
 	kfree(priv->ranges);
 }
 
 static struct mapping *new_map(struct kunit *test, unsigned long first,
 			       unsigned long last)
 {
-	struct mapping *map = kzalloc_obj(*map);
+	struct mapping *map = mapping_alloc(NULL);
 
 	KUNIT_ASSERT_NOT_NULL(test, map);
 	map->first = first;
@@ -74,10 +74,74 @@ static void map_test_overlap(struct kunit *test)
 
 		KUNIT_EXPECT_EQ(test, -EEXIST,
 				mapping_insert(&priv->root, map));
-		kfree(map);
+		mapping_release(map);
 	}
 	add_map(test, 0, 0xfff);
 	add_map(test, 0x2000, ULONG_MAX - 0x1000);
+}
+
+/* Where it belongs: below, between and above others, or nowhere */
+static void map_test_place(struct kunit *test)
+{
+	static const struct iova_range free[] = {
+		{ 0, 0xfff }, { 0x2000, 0x2fff }, { 0x2800, 0x2800 },
+		{ 0x5000, ULONG_MAX }, { ULONG_MAX, ULONG_MAX },
+	};
+	static const struct iova_range taken[] = {
+		{ 0, ULONG_MAX }, { 0, 0x1000 }, { 0x1fff, 0x2000 },
+		{ 0x2fff, 0x3000 }, { 0x4fff, ULONG_MAX }, { 0x3500, 0x3600 },
+	};
+	struct map_test *priv = test->priv;
+	struct mapping_place place;
+	unsigned int i;
+
+	/* Of an empty tree */
+	KUNIT_EXPECT_EQ(test, 0, mapping_find_place(&priv->root, 0, ULONG_MAX,
+						    &place));
+	KUNIT_EXPECT_NULL(test, place.parent);
+	KUNIT_EXPECT_PTR_EQ(test, place.link, &priv->root.root.rb_node);
+
+	add_map(test, 0x1000, 0x1fff);
+	add_map(test, 0x3000, 0x4fff);
+	for (i = 0; i < ARRAY_SIZE(free); i++) {
+		KUNIT_EXPECT_EQ(test, 0, mapping_find_place(&priv->root,
+							    free[i].first,
+							    free[i].last,
+							    &place));
+		KUNIT_ASSERT_NOT_NULL(test, place.parent);
+		KUNIT_EXPECT_NULL(test, *place.link);
+	}
+	for (i = 0; i < ARRAY_SIZE(taken); i++)
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				mapping_find_place(&priv->root, taken[i].first,
+						   taken[i].last, &place));
+}
+
+/* In whatever order they come, they are in order then. */
+static void map_test_link(struct kunit *test)
+{
+	const unsigned int num = 101;
+	struct map_test *priv = test->priv;
+	struct mapping_place place;
+	struct mapping *map;
+	unsigned int i;
+
+	for (i = 0; i < num; i++) {
+		/* All numbers below @num, each once */
+		unsigned long first = (unsigned long)(i * 37 % num) << 12;
+
+		map = new_map(test, first, first + 0xfff);
+		KUNIT_ASSERT_EQ(test, 0, mapping_find_place(&priv->root, first,
+							    map->last, &place));
+		mapping_link(&priv->root, map, &place);
+		KUNIT_EXPECT_EQ(test, -EEXIST,
+				mapping_find_place(&priv->root, first, first,
+						   &place));
+	}
+	i = 0;
+	for_each_mapping(map, &priv->root, 0, ULONG_MAX)
+		KUNIT_EXPECT_EQ(test, map->first, (unsigned long)i++ << 12);
+	KUNIT_EXPECT_EQ(test, i, num);
 }
 
 static void map_test_find(struct kunit *test)
@@ -104,7 +168,7 @@ static void map_test_find(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, num, 2);
 
 	mapping_erase(&priv->root, a);
-	kfree(a);
+	mapping_release(a);
 	KUNIT_EXPECT_PTR_EQ(test, b, mapping_find(&priv->root, 0));
 }
 
@@ -204,7 +268,7 @@ static void map_test_room_random(struct kunit *test)
 			continue;
 		used -= mapping_length(map);
 		mapping_erase(&priv->root, map);
-		kfree(map);
+		mapping_release(map);
 	}
 }
 
@@ -256,6 +320,8 @@ static void map_test_rebase(struct kunit *test)
 
 static struct kunit_case map_test_cases[] = {
 	KUNIT_CASE(map_test_overlap),
+	KUNIT_CASE(map_test_place),
+	KUNIT_CASE(map_test_link),
 	KUNIT_CASE(map_test_find),
 	KUNIT_CASE(map_test_room),
 	KUNIT_CASE(map_test_room_at_the_end),

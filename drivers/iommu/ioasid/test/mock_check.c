@@ -169,7 +169,7 @@ static bool can_walk(struct iommufd_hw_pagetable *hwpt, unsigned long iova)
 	lockdep_assert_held(&hwpt->ioas->lock);
 
 	map = mapping_find(&hwpt->ioas->mappings, iova);
-	return map && map->first <= iova && map->state != MAPPING_BUSY &&
+	return map && map->first <= iova &&
 	       map->mem->source != PINNED_MEM_DMA_BUF;
 }
 

@@ -402,6 +402,61 @@ TEST_F(dma, huge_pages)
 	munmap(mem, 2 * HUGE_SIZE);
 }
 
+static char *map_over(char *at, size_t size, int flags)
+{
+	return mmap(at, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | flags, -1, 0);
+}
+
+/*
+ * Small pages, two huge pages, more small pages and another huge page in one
+ * mapping: how they are pinned changes within it, and within a huge page.
+ */
+TEST_F(dma, mixed_pages)
+{
+	const size_t at[] = {
+		0, 3 * PAGE - COPY, 3 * PAGE, 3 * PAGE + HUGE_SIZE - COPY,
+		3 * PAGE + HUGE_SIZE, 3 * PAGE + 2 * HUGE_SIZE - COPY,
+		3 * PAGE + 2 * HUGE_SIZE, 3 * PAGE + 3 * HUGE_SIZE - COPY,
+		3 * PAGE + 3 * HUGE_SIZE, 8 * PAGE + 3 * HUGE_SIZE - COPY,
+	};
+	size_t size = 8 * PAGE + 3 * HUGE_SIZE;
+	__u64 iova = 8 * HUGE_SIZE - 3 * PAGE;
+	char *room, *huge, *mem;
+	struct counts now;
+	unsigned int i;
+
+	room = mmap(NULL, 6 * HUGE_SIZE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, room);
+	huge = (char *)(((uintptr_t)room + 2 * HUGE_SIZE - 1) & -HUGE_SIZE);
+	mem = huge - 3 * PAGE;
+	ASSERT_EQ(mem, map_over(mem, size, 0));
+	if (map_over(huge, 2 * HUGE_SIZE, MAP_HUGETLB) != huge ||
+	    map_over(huge + 3 * HUGE_SIZE, HUGE_SIZE,
+		     MAP_HUGETLB) == MAP_FAILED)
+		SKIP(return, "no three free huge pages");
+	memset(mem, 0, size);
+
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE, mem,
+				iova, size));
+	ASSERT_EQ(0, counts_read(&now));
+	EXPECT_EQ(size, now.locked - self->counts.locked);
+	/* Each of the small pages between the huge ones, at least */
+	EXPECT_LE(HUGE_SIZE / PAGE, now.pins - self->counts.pins);
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		ASSERT_EQ(0, load(&self->dev, iova + at[i], mem + at[i], i));
+		EXPECT_TRUE(can_write(&self->dev, iova + at[i], mem + at[i]));
+	}
+	/* The device is the last one that has the huge pages. */
+	ASSERT_EQ(0, munmap(room, 6 * HUGE_SIZE));
+	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
+	ASSERT_EQ(0, counts_read(&now));
+	EXPECT_EQ(self->counts.pins, now.pins);
+	EXPECT_EQ(self->counts.locked, now.locked);
+}
+
 /* ---- attach and detach ---- */
 
 /* A device that was bound and never attached reaches nothing. */

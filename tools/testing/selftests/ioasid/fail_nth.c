@@ -23,6 +23,7 @@
 #include "ioasid_utils.h"
 #include "iommufd_utils.h"
 #include "test_iommu_utils.h"
+#include "uring_utils.h"
 
 #define MEM_PAGES	24
 #define SCATTERED	12
@@ -43,6 +44,7 @@ FIXTURE(fail_nth) {
 	__u32 parent;
 	__u32 fault;
 	int queue;
+	struct uring ring;
 	__u64 iova;
 	char *mem;
 	int memfd;
@@ -114,6 +116,7 @@ FIXTURE_SETUP(fail_nth)
 	self->memfd = -1;
 	self->hugefd = -1;
 	self->queue = -1;
+	self->ring.fd = -1;
 	self->dev.fd = -1;
 	self->second.fd = -1;
 	test_iommu_remove_all();
@@ -148,6 +151,7 @@ FIXTURE_TEARDOWN(fail_nth)
 	dev_close(&self->dev);
 	dev_close(&self->second);
 	test_iommu_remove_all();
+	uring_close(&self->ring);
 	close_fd(&self->access);
 	close_fd(&self->queue);
 	close_fd(&self->group);
@@ -1591,6 +1595,418 @@ TEST_F_TIMEOUT(fail_nth, access_close, 60)
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
+	run(_metadata, self, &step);
+}
+
+/* ---- registered memory, children, batches ---- */
+
+/* The other address space shows what the first one has registered. */
+static int use_prereg(struct _test_data_fail_nth *self)
+{
+	int rc = ioasid_free(self->iommu, self->ioasid);
+
+	if (!rc)
+		rc = ioasid_free(self->iommu, self->other);
+	if (!rc)
+		rc = ioasid_alloc_prereg(self->iommu, &self->ioasid);
+	return rc ? rc : ioasid_alloc_child(self->iommu, self->ioasid,
+					    &self->other);
+}
+
+/* As use_prereg(), but the first one pins when it must. */
+static int use_parent(struct _test_data_fail_nth *self)
+{
+	int rc = ioasid_free(self->iommu, self->other);
+
+	return rc ? rc : ioasid_alloc_child(self->iommu, self->ioasid,
+					    &self->other);
+}
+
+/* All kinds of memory and several mappings of it behind one of the child */
+static int use_pieces(struct _test_data_fail_nth *self)
+{
+	int rc = use_prereg(self);
+
+	if (!rc)
+		rc = call_attach_other(self);
+	if (!rc)
+		rc = make_scattered(self);
+	if (!rc)
+		rc = call_map_scattered(self);
+	if (!rc)
+		rc = ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+				self->mem + 14 * PAGE,
+				TEST_IOVA + SCATTERED * PAGE, 4 * PAGE);
+	return rc ? rc : ioasid_map_file(self->iommu, self->ioasid, READ_WRITE,
+					 self->memfd, 0,
+					 TEST_IOVA + (SCATTERED + 4) * PAGE,
+					 4 * PAGE);
+}
+
+static int call_show(struct _test_data_fail_nth *self)
+{
+	return ioasid_show(self->iommu, self->other, READ_WRITE,
+			   TEST_IOVA + PAGE, TEST_IOVA,
+			   (SCATTERED + 6) * PAGE);
+}
+
+static int call_hide(struct _test_data_fail_nth *self)
+{
+	return ioasid_unmap_all(self->iommu, self->other, NULL);
+}
+
+static int call_alloc_exact(struct _test_data_fail_nth *self)
+{
+	struct iommu_range ranges[] = {
+		{ 0, TEST_IOVA - 1 },
+		{ 2 * TEST_IOVA, 3 * TEST_IOVA - 1 },
+	};
+	struct iommu_ioasid_alloc cmd = {
+		.type = IOMMU_IOASID_TYPE_KERNEL,
+		.parent = self->ioasid,
+		.num_ranges = 2,
+		.ranges = (uintptr_t)ranges,
+		.page_size = 2 * PAGE,
+	};
+
+	return ioasid_alloc_call(self->iommu, &cmd, &self->other);
+}
+
+TEST_F_TIMEOUT(fail_nth, alloc_child, 60)
+{
+	struct step step = {
+		.call = call_alloc_exact,
+		.undo = call_free,
+		.errors = { -ENOMEM },
+	};
+
+	ASSERT_EQ(0, use_prereg(self));
+	ASSERT_EQ(0, call_free(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, prereg_map, 60)
+{
+	struct step step = {
+		.call = call_map,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	ASSERT_EQ(0, use_prereg(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, prereg_map_file, 60)
+{
+	struct step step = {
+		.call = call_map_file,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM },
+	};
+
+	ASSERT_EQ(0, use_prereg(self));
+	ASSERT_EQ(0, fallocate(self->memfd, 0, 0, MEM_PAGES * PAGE));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, child_map, 60)
+{
+	struct step step = {
+		.call = call_show,
+		.undo = call_hide,
+		.errors = { -ENOMEM, -EINTR },
+	};
+
+	ASSERT_EQ(0, use_pieces(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, child_unmap, 60)
+{
+	struct step step = {
+		.call = call_hide,
+		.prepare = call_show,
+		.undo = nothing,
+		.errors = { -EINTR },
+	};
+
+	ASSERT_EQ(0, use_pieces(self));
+	run(_metadata, self, &step);
+}
+
+/* The child's device has the root pin its memory. */
+TEST_F_TIMEOUT(fail_nth, child_attach, 60)
+{
+	struct step step = {
+		.call = call_attach_other,
+		.undo = call_detach,
+		.errors = ATTACH_ERRORS,
+	};
+
+	ASSERT_EQ(0, use_parent(self));
+	ASSERT_EQ(0, call_map(self));
+	ASSERT_EQ(0, ioasid_show(self->iommu, self->other, READ_WRITE,
+				 TEST_IOVA, TEST_IOVA, 8 * PAGE));
+	run(_metadata, self, &step);
+	ASSERT_EQ(0, call_attach_other(self));
+	EXPECT_TRUE(can_copy(self, &self->dev));
+}
+
+static int call_revoke(struct _test_data_fail_nth *self)
+{
+	return ioasid_revoke(self->iommu, self->ioasid, TEST_IOVA,
+			     MEM_PAGES * PAGE, NULL);
+}
+
+static int map_and_show(struct _test_data_fail_nth *self)
+{
+	int rc = call_map(self);
+
+	return rc ? rc : ioasid_show(self->iommu, self->other, READ_WRITE,
+				     TEST_IOVA + PAGE, TEST_IOVA, 8 * PAGE);
+}
+
+static int show_pinned(struct _test_data_fail_nth *self)
+{
+	int rc = map_and_show(self);
+
+	return rc ? rc : call_pin(self);
+}
+
+TEST_F_TIMEOUT(fail_nth, revoke, 60)
+{
+	struct step step = {
+		.call = call_revoke,
+		.prepare = map_and_show,
+		.undo = nothing,
+		.errors = { -EINTR },
+	};
+
+	ASSERT_EQ(0, use_prereg(self));
+	ASSERT_EQ(0, call_attach_other(self));
+	run(_metadata, self, &step);
+}
+
+/* An in-kernel user of the child has to let go. */
+TEST_F_TIMEOUT(fail_nth, revoke_access, 60)
+{
+	struct step step = {
+		.call = call_revoke,
+		.prepare = show_pinned,
+		.undo = nothing,
+		.errors = { -EINTR },
+	};
+
+	if (access_missing(self->access_cdev))
+		SKIP(return, "no access test device");
+	ASSERT_EQ(0, use_prereg(self));
+	ASSERT_EQ(0, open_access(self));
+	ASSERT_EQ(0, bind_access(self));
+	ASSERT_EQ(0, attach_access_other(self));
+	run(_metadata, self, &step);
+}
+
+static int call_replace(struct _test_data_fail_nth *self)
+{
+	return ioasid_map(self->iommu, self->ioasid,
+			  READ_WRITE | IOMMU_MAP_DMA_REPLACE,
+			  self->mem + 2 * PAGE, TEST_IOVA, 8 * PAGE);
+}
+
+/* Two that will be replaced, of which one shows pages that do not follow */
+static int map_to_replace(struct _test_data_fail_nth *self)
+{
+	int rc = ioasid_map(self->iommu, self->ioasid, READ_WRITE, self->mem,
+			    TEST_IOVA, 4 * PAGE);
+
+	return rc ? rc : ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+				    self->mem + 16 * PAGE, TEST_IOVA + 4 * PAGE,
+				    2 * PAGE);
+}
+
+TEST_F_TIMEOUT(fail_nth, map_replace, 60)
+{
+	struct step step = {
+		.call = call_replace,
+		.prepare = map_to_replace,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+/* After a failure the device finds what it found before. */
+TEST_F_TIMEOUT(fail_nth, map_replace_keeps_old, 60)
+{
+	unsigned int failed = 0;
+	bool hit = true;
+	int nth, rc;
+
+	ASSERT_EQ(0, call_attach(self));
+	ASSERT_EQ(0, map_to_replace(self));
+	for (nth = 1; hit && nth <= MAX_POINTS; nth++) {
+		ASSERT_EQ(0, fail_in_a_row(nth, 1));
+		rc = call_replace(self);
+		hit = !fail_no_more();
+		if (rc) {
+			failed++;
+			EXPECT_TRUE(can_copy(self, &self->dev));
+			continue;
+		}
+		ASSERT_EQ(0, call_unmap_all(self));
+		ASSERT_EQ(0, map_to_replace(self));
+	}
+	EXPECT_FALSE(hit);
+	EXPECT_LT(0, failed);
+}
+
+/* What a batch has done before it failed is undone, so that nothing differs. */
+static int finish_batch(struct _test_data_fail_nth *self, int rc, __u32 done,
+			__u32 num)
+{
+	struct iommu_ioasid_info info;
+
+	if (!rc)
+		return done == num ? 0 : -EIO;
+	if (ioasid_totals(self->iommu, self->ioasid, &info) ||
+	    info.num_mappings != done || call_unmap_all(self))
+		return -EIO;
+	return rc;
+}
+
+static void fill_batch(struct _test_data_fail_nth *self,
+		       struct iommu_batch_entry *entries, unsigned int num)
+{
+	unsigned int i;
+
+	for (i = 0; i < num; i++)
+		entries[i] = (struct iommu_batch_entry){
+			.flags = READ_WRITE,
+			.iova = TEST_IOVA + 2 * i * PAGE,
+			.src = (uintptr_t)self->mem + i * PAGE,
+			.length = PAGE,
+		};
+}
+
+static int call_batch(struct _test_data_fail_nth *self)
+{
+	struct iommu_batch_entry entries[4];
+	__u32 num = 4;
+	int rc;
+
+	fill_batch(self, entries, num);
+	rc = ioasid_batch(self->iommu, self->ioasid, entries, &num, NULL);
+	return finish_batch(self, rc, num, 4);
+}
+
+static int call_uring(struct _test_data_fail_nth *self)
+{
+	struct iommu_batch_entry entries[4];
+	struct iommu_map_batch cmd = {
+		.size = sizeof(cmd),
+		.ioasid = self->ioasid,
+		.num_entries = 4,
+		.entries = (uintptr_t)entries,
+	};
+	int rc;
+
+	fill_batch(self, entries, 4);
+	rc = uring_call(&self->ring, self->iommu, IOMMU_MAP_BATCH, &cmd, 0);
+	/* It may not have come that far. */
+	if (rc && cmd.num_entries == 4)
+		cmd.num_entries = 0;
+	return finish_batch(self, rc, cmd.num_entries, 4);
+}
+
+/* The mappings go one by one: they need nothing, but for a signal. */
+static int call_batch_unmap(struct _test_data_fail_nth *self)
+{
+	struct iommu_batch_entry entries[4] = {};
+	__u32 num = 4, i;
+	int rc;
+
+	for (i = 0; i < num; i++) {
+		entries[i].flags = IOMMU_BATCH_ENTRY_UNMAP;
+		entries[i].iova = TEST_IOVA + 2 * i * PAGE;
+		entries[i].length = PAGE;
+	}
+	rc = ioasid_batch(self->iommu, self->ioasid, entries, &num, NULL);
+	/* The same ones come back, so that nothing differs. */
+	while (rc && num--)
+		if (ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+			       self->mem + num * PAGE,
+			       TEST_IOVA + 2 * num * PAGE, PAGE))
+			return -EIO;
+	return rc;
+}
+
+TEST_F_TIMEOUT(fail_nth, batch, 60)
+{
+	struct step step = {
+		.call = call_batch,
+		.undo = call_unmap_all,
+		.errors = { -ENOMEM, -EINTR, -EFAULT },
+	};
+
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, batch_unmap, 60)
+{
+	struct step step = {
+		.call = call_batch_unmap,
+		.prepare = call_batch,
+		.undo = nothing,
+		.errors = { -EINTR },
+	};
+
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+TEST_F_TIMEOUT(fail_nth, batch_uring, 60)
+{
+	struct step step = {
+		.call = call_uring,
+		.undo = call_unmap_all,
+		/* Most of it is done by a thread that nothing fails for. */
+		.errors = { -ENOMEM },
+		/* io_uring has errnos of its own. */
+		.any_error = true,
+	};
+
+	if (uring_open(&self->ring, 0))
+		SKIP(return, "no io_uring");
+	ASSERT_EQ(0, call_attach(self));
+	run(_metadata, self, &step);
+}
+
+static int call_event_fd(struct _test_data_fail_nth *self)
+{
+	self->queue = event_open(self->iommu);
+	return self->queue < 0 ? self->queue : 0;
+}
+
+static int close_event_fd(struct _test_data_fail_nth *self)
+{
+	close_fd(&self->queue);
+	return 0;
+}
+
+TEST_F_TIMEOUT(fail_nth, event_fd, 60)
+{
+	struct step step = {
+		.call = call_event_fd,
+		.undo = close_event_fd,
+		.errors = { -ENOMEM },
+		/* A file that cannot be allocated */
+		.any_error = true,
+	};
+
 	run(_metadata, self, &step);
 }
 

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/vfio.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -123,19 +126,27 @@ int iommu_device_cookie(int iommu, __u32 dev_id, __u64 cookie)
 	return iommu_call(iommu, IOMMU_DEVICE_SET_COOKIE, &cmd);
 }
 
+/* The caller sets what is not 0; the size is set here. */
+int ioasid_alloc_call(int iommu, struct iommu_ioasid_alloc *cmd, __u32 *ioasid)
+{
+	int rc;
+
+	cmd->size = sizeof(*cmd);
+	rc = iommu_call(iommu, IOMMU_IOASID_ALLOC, cmd);
+	if (!rc)
+		*ioasid = cmd->ioasid;
+	return rc;
+}
+
 int ioasid_alloc_attr(int iommu, __u32 addr_width, __u32 snoop, __u32 *ioasid)
 {
 	struct iommu_ioasid_alloc cmd = {
-		.size = sizeof(cmd),
 		.type = IOMMU_IOASID_TYPE_KERNEL,
 		.addr_width = addr_width,
 		.snoop = snoop,
 	};
-	int rc = iommu_call(iommu, IOMMU_IOASID_ALLOC, &cmd);
 
-	if (!rc)
-		*ioasid = cmd.ioasid;
-	return rc;
+	return ioasid_alloc_call(iommu, &cmd, ioasid);
 }
 
 int ioasid_alloc(int iommu, __u32 *ioasid)
@@ -147,15 +158,30 @@ int ioasid_alloc(int iommu, __u32 *ioasid)
 int ioasid_alloc_dirty(int iommu, __u32 *ioasid)
 {
 	struct iommu_ioasid_alloc cmd = {
-		.size = sizeof(cmd),
 		.flags = IOMMU_IOASID_ALLOC_DIRTY,
 		.type = IOMMU_IOASID_TYPE_KERNEL,
 	};
-	int rc = iommu_call(iommu, IOMMU_IOASID_ALLOC, &cmd);
 
-	if (!rc)
-		*ioasid = cmd.ioasid;
-	return rc;
+	return ioasid_alloc_call(iommu, &cmd, ioasid);
+}
+
+/* One that pins memory for others */
+int ioasid_alloc_prereg(int iommu, __u32 *ioasid)
+{
+	struct iommu_ioasid_alloc cmd = { .type = IOMMU_IOASID_TYPE_PREREG };
+
+	return ioasid_alloc_call(iommu, &cmd, ioasid);
+}
+
+/* One whose mappings show addresses of @parent */
+int ioasid_alloc_child(int iommu, __u32 parent, __u32 *ioasid)
+{
+	struct iommu_ioasid_alloc cmd = {
+		.type = IOMMU_IOASID_TYPE_KERNEL,
+		.parent = parent,
+	};
+
+	return ioasid_alloc_call(iommu, &cmd, ioasid);
 }
 
 int ioasid_free(int iommu, __u32 ioasid)
@@ -235,6 +261,22 @@ int ioasid_map_file(int iommu, __u32 ioasid, __u32 flags, int fd, __u64 offset,
 	return iommu_call(iommu, IOMMU_MAP_DMA, &cmd);
 }
 
+/* @src is an address of the parent. */
+int ioasid_show(int iommu, __u32 child, __u32 flags, __u64 src, __u64 iova,
+		__u64 length)
+{
+	struct iommu_map_dma cmd = {
+		.size = sizeof(cmd),
+		.flags = flags,
+		.ioasid = child,
+		.iova = iova,
+		.src = src,
+		.length = length,
+	};
+
+	return iommu_call(iommu, IOMMU_MAP_DMA, &cmd);
+}
+
 static int unmap_call(int iommu, __u32 ioasid, __u32 flags, __u64 iova,
 		      __u64 length, __u64 *unmapped)
 {
@@ -261,6 +303,63 @@ int ioasid_unmap(int iommu, __u32 ioasid, __u64 iova, __u64 length,
 int ioasid_unmap_all(int iommu, __u32 ioasid, __u64 *unmapped)
 {
 	return unmap_call(iommu, ioasid, IOMMU_UNMAP_DMA_ALL, 0, 0, unmapped);
+}
+
+/* With all that descendants show of it */
+int ioasid_revoke(int iommu, __u32 ioasid, __u64 iova, __u64 length,
+		  __u64 *unmapped)
+{
+	return unmap_call(iommu, ioasid, IOMMU_UNMAP_DMA_REVOKE, iova, length,
+			  unmapped);
+}
+
+/*
+ * @num: How many entries there are; told how many took effect, whether the call
+ * fails or not. @unmapped: told what they have unmapped, or NULL
+ */
+int ioasid_batch(int iommu, __u32 ioasid,
+		 const struct iommu_batch_entry *entries, __u32 *num,
+		 __u64 *unmapped)
+{
+	struct iommu_map_batch cmd = {
+		.size = sizeof(cmd),
+		.ioasid = ioasid,
+		.num_entries = *num,
+		.entries = (uintptr_t)entries,
+	};
+	int rc = iommu_call(iommu, IOMMU_MAP_BATCH, &cmd);
+
+	*num = cmd.num_entries;
+	if (unmapped)
+		*unmapped = cmd.unmapped;
+	return rc;
+}
+
+/* Return: a file whose reads do not wait, or a negative errno. */
+int event_open(int iommu)
+{
+	struct iommu_event_fd cmd = { .size = sizeof(cmd) };
+	int rc = iommu_call(iommu, IOMMU_EVENT_FD, &cmd);
+
+	if (rc)
+		return rc;
+	if (fcntl(cmd.fd, F_SETFL, O_NONBLOCK)) {
+		close(cmd.fd);
+		return -EIO;
+	}
+	return cmd.fd;
+}
+
+/* Return: 0, -EAGAIN if there is none, -ENODATA if there will be no more. */
+int event_next(int events, struct iommu_event *event)
+{
+	ssize_t n = read(events, event, sizeof(*event));
+
+	if (n < 0)
+		return -errno;
+	if (!n)
+		return -ENODATA;
+	return n == sizeof(*event) ? 0 : -EIO;
 }
 
 int ioasid_unmap_dirty(int iommu, __u32 ioasid, __u64 iova, __u64 length,
@@ -427,6 +526,21 @@ int counts_read(struct counts *counts)
 	return counts->locked < 0 || counts->pinned < 0 ? -ENOENT : 0;
 }
 
+/* VmLck of another process, in bytes, or a negative errno */
+long process_locked(pid_t pid)
+{
+	char path[32], text[8192];
+	long kib;
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	rc = file_read(path, text, sizeof(text));
+	if (rc < 0)
+		return rc;
+	kib = find_number(text, "VmLck");
+	return kib < 0 ? -ENOENT : kib * 1024;
+}
+
 bool counts_equal(const struct counts *a, const struct counts *b)
 {
 	return a->pins == b->pins && a->locked == b->locked &&
@@ -576,4 +690,65 @@ double seconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/* ---- another process ---- */
+
+static void act_until_end(int from, int to, int (*act)(void *arg, int step),
+			  void *arg)
+{
+	int step, rc;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (read(from, &step, sizeof(step)) == sizeof(step)) {
+		rc = act(arg, step);
+		if (write(to, &rc, sizeof(rc)) != sizeof(rc))
+			break;
+	}
+	_exit(0);
+}
+
+/* A fork of this process, which calls @act with each step that it is told. */
+int actor_start(struct actor *actor, int (*act)(void *arg, int step),
+		void *arg)
+{
+	int to[2], from[2];
+
+	if (pipe2(to, O_CLOEXEC))
+		return -errno;
+	if (pipe2(from, O_CLOEXEC)) {
+		close(to[0]);
+		close(to[1]);
+		return -errno;
+	}
+	actor->pid = fork();
+	if (!actor->pid) {
+		close(to[1]);
+		close(from[0]);
+		act_until_end(to[0], from[1], act, arg);
+	}
+	actor->to = to[1];
+	actor->from = from[0];
+	close(to[0]);
+	close(from[1]);
+	return actor->pid < 0 ? -ECHILD : 0;
+}
+
+/* Return: what @act did, or -EPIPE if the process, or its program, has ended. */
+int actor_do(struct actor *actor, int step)
+{
+	int rc;
+
+	if (write(actor->to, &step, sizeof(step)) != sizeof(step) ||
+	    read(actor->from, &rc, sizeof(rc)) != sizeof(rc))
+		return -EPIPE;
+	return rc;
+}
+
+void actor_end(struct actor *actor)
+{
+	close(actor->to);
+	close(actor->from);
+	kill(actor->pid, SIGKILL);
+	waitpid(actor->pid, NULL, 0);
 }

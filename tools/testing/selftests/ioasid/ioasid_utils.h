@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #define READ_ONLY	IOMMU_MAP_DMA_READ
 #define WRITE_ONLY	IOMMU_MAP_DMA_WRITE
@@ -25,6 +26,8 @@
 #define MSI_LAST	0xfeefffffULL
 
 #define HUGE_SIZE	(2UL << 20)
+/* For mmap() and memfd_create() */
+#define HUGE_2M		(21U << 26)
 
 /* Of the CPU, in bytes. */
 extern unsigned long page_size;
@@ -38,7 +41,10 @@ int iommu_extension(int iommu, __u32 extension, __u32 arg, __u64 *value);
 int iommu_device_info(int iommu, __u32 dev_id, struct iommu_device_info *info);
 int iommu_device_cookie(int iommu, __u32 dev_id, __u64 cookie);
 
+int ioasid_alloc_call(int iommu, struct iommu_ioasid_alloc *cmd, __u32 *ioasid);
 int ioasid_alloc(int iommu, __u32 *ioasid);
+int ioasid_alloc_prereg(int iommu, __u32 *ioasid);
+int ioasid_alloc_child(int iommu, __u32 parent, __u32 *ioasid);
 int ioasid_alloc_attr(int iommu, __u32 addr_width, __u32 snoop, __u32 *ioasid);
 int ioasid_alloc_dirty(int iommu, __u32 *ioasid);
 int ioasid_free(int iommu, __u32 ioasid);
@@ -50,9 +56,18 @@ int ioasid_map_alloc(int iommu, __u32 ioasid, __u32 flags, const void *src,
 		     __u64 length, __u64 *iova);
 int ioasid_map_file(int iommu, __u32 ioasid, __u32 flags, int fd, __u64 offset,
 		    __u64 iova, __u64 length);
+int ioasid_show(int iommu, __u32 child, __u32 flags, __u64 src, __u64 iova,
+		__u64 length);
 int ioasid_unmap(int iommu, __u32 ioasid, __u64 iova, __u64 length,
 		 __u64 *unmapped);
 int ioasid_unmap_all(int iommu, __u32 ioasid, __u64 *unmapped);
+int ioasid_revoke(int iommu, __u32 ioasid, __u64 iova, __u64 length,
+		  __u64 *unmapped);
+int ioasid_batch(int iommu, __u32 ioasid,
+		 const struct iommu_batch_entry *entries, __u32 *num,
+		 __u64 *unmapped);
+int event_open(int iommu);
+int event_next(int events, struct iommu_event *event);
 
 int ioasid_unmap_dirty(int iommu, __u32 ioasid, __u64 iova, __u64 length,
 		       __u64 size, void *bitmap);
@@ -85,6 +100,7 @@ struct counts {
 int counts_read(struct counts *counts);
 bool counts_equal(const struct counts *a, const struct counts *b);
 bool counts_settle(const struct counts *want, struct counts *now);
+long process_locked(pid_t pid);
 
 /* ---- odds and ends ---- */
 
@@ -100,6 +116,25 @@ int param_set(const char *name, long value);
 
 int drop_ipc_lock(void);
 double seconds(void);
+
+/* ---- another process ---- */
+
+/**
+ * struct actor - A process that does one thing after the other when it is told to
+ * @pid: Its number
+ * @to: Where it is told what to do
+ * @from: Where it says what came of it
+ */
+struct actor {
+	pid_t pid;
+	int to;
+	int from;
+};
+
+int actor_start(struct actor *actor, int (*act)(void *arg, int step),
+		void *arg);
+int actor_do(struct actor *actor, int step);
+void actor_end(struct actor *actor);
 
 /*
  * For a fixture: COUNTS_BEGIN() in its setup; COUNTS_END() at the end of its

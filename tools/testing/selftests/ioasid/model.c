@@ -149,9 +149,11 @@ static void step(struct model *m)
 	if (!(m->stale && op->changes_memory))
 		op->run(m);
 	op->done++;
+	op->refused += m->refused - refused;
 	/* What has failed has changed nothing anywhere. */
 	all = m->refused != refused || m->step % INFO_INTERVAL == 0;
 	operations_check(m, all);
+	events_compare(m);
 	device_sample(m, &m->subject);
 	for (i = 1; i < SAMPLES; i++)
 		device_sample(m, &nothing);
@@ -190,10 +192,12 @@ static int begin(struct model *m, __u64 seed, bool stale)
 	m->seed = seed;
 	m->random = seed;
 	m->stale = stale;
-	operations_setup(m);
+	failures_setup(m);
 	rc = memory_setup(m);
 	if (!rc)
 		rc = devices_setup(m);
+	if (!rc)
+		rc = events_setup(m);
 	if (!rc)
 		rc = counts_read(&m->counts);
 	for (i = 0; !rc && i < m->num_devices; i++)
@@ -203,9 +207,21 @@ static int begin(struct model *m, __u64 seed, bool stale)
 	return rc;
 }
 
+/* One without children, or NULL if there is none at all */
+static struct ioas *some_leaf(const struct model *m)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAX_IOASIDS; i++)
+		if (m->ioases[i] && !num_children(m, m->ioases[i]))
+			return m->ioases[i];
+	return NULL;
+}
+
 /* Closes all devices, then frees what there is; that needs no device. */
 static void end(struct model *m)
 {
+	struct ioas *ioas;
 	unsigned int i;
 
 	for (i = 0; i < m->num_devices; i++)
@@ -213,12 +229,9 @@ static void end(struct model *m)
 	if (!m->mismatch[0]) {
 		doing(m, "close all devices finally");
 		operations_check(m, true);
+		events_compare(m);
 	}
-	for (i = 0; i < MAX_IOASIDS; i++) {
-		struct ioas *ioas = m->ioases[i];
-
-		if (!ioas)
-			continue;
+	while ((ioas = some_leaf(m))) {
 		if (!m->mismatch[0])
 			returned(m, 0, ioasid_free(m->iommu, ioas->id));
 		ioas_delete(m, ioas);
@@ -238,12 +251,18 @@ static void say_what_was_done(const struct model *m, double time)
 
 	printf("# %lu steps in %.1f s, %.0f in a second; trace 0x%llx\n",
 	       m->step, time, m->step / time, m->trace);
-	printf("# %lu refused, %lu by the driver; %lu while something failed; %lu DMA commands\n",
-	       m->refused, m->injected, m->tried, m->accesses);
-	printf("# %lu bits of dirty pages, %lu of them beside what was written\n#",
+	printf("# %lu refused, %lu by the driver; %lu while something failed\n",
+	       m->refused, m->injected, m->tried);
+	printf("# %lu DMA commands, %lu through a parent; %lu mappings of several pieces\n",
+	       m->accesses, m->nested, m->pieces);
+	printf("# %lu bits of dirty pages, %lu of them beside what was written\n",
 	       m->reported, m->beside);
+	printf("# %lu events, %lu of REVOKE; trees up to %u deep\n", m->read,
+	       m->revoked, m->deepest);
+	printf("# operations and how many of them were refused:");
 	for (i = 0; i < num_operations; i++)
-		printf(" %s %lu%s", operations[i].name, operations[i].done,
+		printf(" %s %lu/%lu%s", operations[i].name,
+		       operations[i].done, operations[i].refused,
 		       i + 1 < num_operations ? "," : "\n");
 	fflush(stdout);
 }
@@ -260,6 +279,7 @@ FIXTURE_SETUP(model)
 
 	self->m.iommu = -1;
 	self->m.fail_nth = -1;
+	self->m.events = -1;
 	if (missing)
 		SKIP(return, "%s", missing);
 	ASSERT_EQ(0, test_iommu_remove_all());
@@ -276,7 +296,8 @@ FIXTURE_TEARDOWN(model)
 		return;
 	end(&self->m);
 	devices_teardown(&self->m);
-	operations_teardown(&self->m);
+	failures_teardown(&self->m);
+	events_teardown(&self->m);
 	close(self->m.iommu);
 	EXPECT_EQ(0, test_iommu_remove_all());
 	memory_teardown(&self->m);

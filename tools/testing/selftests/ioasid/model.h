@@ -9,9 +9,15 @@
  * tells about the IOASIDs is compared, and some addresses as devices see them.
  *
  *	model_memory.c	memory, and what must be in it
- *	model_graph.c	IOASIDs, mappings and attachments; calls nothing
+ *	model_graph.c	IOASIDs and mappings; calls nothing
+ *	model_attach.c	attachments; calls nothing
+ *	model_nesting.c	IOASIDs with a parent; calls nothing
+ *	model_events.c	what an event file must say
  *	model_device.c	devices, and what their DMA must do
- *	model_ops.c	the operations
+ *	model_fail.c	failures that are ordered
+ *	model_map.c	the operations that map and unmap
+ *	model_dirty.c	those of dirty tracking
+ *	model_ops.c	the others, and the table of all
  *	model.c		runs
  *
  * A run depends on nothing but its seed: every choice is drawn from it.
@@ -28,13 +34,17 @@
 #include "ioasid_utils.h"
 #include "test_iommu_utils.h"
 
-#define MAX_IOASIDS	7
+#define MAX_IOASIDS	10
 /* Of an IOASID; the run sets the module parameter dma_entry_limit to it. */
 #define MAX_MAPPINGS	40
 #define MAX_RANGES	(32 + MAX_MAPPINGS)
 #define MAX_TABLES	16
 #define MAX_MEMBERS	2
 #define MAX_RESERVED	3
+/* Ranges that IOASID_ALLOC asks for */
+#define MAX_EXACT	4
+/* Of one operation */
+#define MAX_EVENTS	(MAX_IOASIDS * (MAX_MAPPINGS + 2))
 /* Plain DMA, then PASIDs */
 #define NUM_SLOTS	4
 /* What a device moves at most in one operation, in bytes */
@@ -150,6 +160,8 @@ struct instance {
  * struct mapping - A mapping of an IOASID
  * @range: Its addresses
  * @prot: IOMMU_MAP_DMA_READ and _WRITE
+ * @source: Of a child's: its first address in the parent. Nothing is in the next
+ *          four then
  * @src: Where its memory comes from
  * @page: Index of its first page there
  * @by_file: Given as a file, not as an address
@@ -159,6 +171,7 @@ struct instance {
 struct mapping {
 	struct range range;
 	__u32 prot;
+	__u64 source;
 	struct source *src;
 	size_t page;
 	bool by_file;
@@ -184,9 +197,14 @@ struct table {
 /**
  * struct ioas - An IOASID
  * @id: Its number
+ * @type: As given when it was made
+ * @parent: The IOASID that it is mapped in, or NULL
  * @width: As given when it was made
  * @snoop: As given when it was made
  * @dirty: As given when it was made
+ * @alignment: Of its mappings, because of the page size given when it was made
+ * @exact: What may be mapped, if that was said then
+ * @num_exact: How many ranges that is
  * @tracking: What is written to it is tracked
  * @maps: Its mappings, by address
  * @num_maps: How many
@@ -195,9 +213,14 @@ struct table {
  */
 struct ioas {
 	__u32 id;
+	__u32 type;
+	struct ioas *parent;
 	__u32 width;
 	__u32 snoop;
 	bool dirty;
+	__u64 alignment;
+	struct range exact[MAX_EXACT];
+	unsigned int num_exact;
 	bool tracking;
 	struct mapping *maps[MAX_MAPPINGS];
 	unsigned int num_maps;
@@ -252,11 +275,17 @@ struct plan {
 	bool nothing;
 };
 
-extern const __u32 slot_pasids[NUM_SLOTS];
-
+bool overlap(struct range a, struct range b);
+bool contains(struct range outer, struct range inner);
+__u64 last_of_width(__u32 width);
 struct mapping *mapping_at(const struct ioas *ioas, __u64 iova);
 struct mapping *mapping_over(const struct ioas *ioas, struct range range);
+unsigned int num_mappings_over(const struct ioas *ioas, struct range range);
 __u64 mapping_length(const struct mapping *map);
+void mapping_free(struct mapping *map);
+bool may_pin(const struct source *src, bool by_file, __u32 prot);
+void mappings_pin(struct ioas *root);
+void mappings_unpin(struct ioas *root);
 void permitted_ranges(const struct model *m, const struct ioas *ioas,
 		      struct ranges *ranges);
 void device_ranges(const struct instance *on, struct ranges *ranges);
@@ -269,23 +298,61 @@ int map_error(struct model *m, const struct ioas *ioas,
 	      const struct iommu_map_dma *cmd);
 int map_commit(struct model *m, struct ioas *ioas,
 	       const struct iommu_map_dma *cmd);
-int unmap_error(const struct ioas *ioas, const struct iommu_unmap_dma *cmd);
-__u64 unmap_commit(struct ioas *ioas, const struct iommu_unmap_dma *cmd);
+int unmap_error(const struct model *m, const struct ioas *ioas,
+		const struct iommu_unmap_dma *cmd);
+__u64 unmap_commit(struct model *m, struct ioas *ioas,
+		   const struct iommu_unmap_dma *cmd);
+int batch_entry_error(struct model *m, const struct ioas *ioas,
+		      const struct iommu_batch_entry *entry);
+__u64 batch_entry_commit(struct model *m, struct ioas *ioas,
+			 const struct iommu_batch_entry *entry);
 
 int tracking_error(const struct ioas *ioas, const struct iommu_dirty_start *cmd);
 void tracking_commit(struct ioas *ioas, bool on);
 int report_error(const struct ioas *ioas, const struct iommu_dirty_get *cmd);
 void report_commit(struct ioas *ioas, struct range range);
-unsigned int num_mappings_over(const struct ioas *ioas, struct range range);
 void mark_written(const struct slot *slot, __u64 iova);
 
+int alloc_error(const struct model *m, const struct iommu_ioasid_alloc *cmd);
+int free_error(const struct model *m, const struct ioas *ioas);
+struct ioas *ioas_of_id(const struct model *m, __u32 id);
+struct ioas *ioas_new(struct model *m, const struct iommu_ioasid_alloc *cmd);
+void ioas_delete(struct model *m, struct ioas *ioas);
+
+/* ---- attachments: model_attach.c ---- */
+
+extern const __u32 slot_pasids[NUM_SLOTS];
+
 int attach_error(const struct model *m, const struct device *dev,
-		 unsigned int slot, const struct ioas *ioas, struct plan *plan);
+		 unsigned int slot, struct ioas *ioas, struct plan *plan);
 void attach_commit(struct model *m, struct device *dev, unsigned int slot,
 		   struct ioas *ioas, const struct plan *plan);
 void detach_commit(struct model *m, struct device *dev, unsigned int slot);
-struct ioas *ioas_new(struct model *m, const struct iommu_ioasid_alloc *cmd);
-void ioas_delete(struct model *m, struct ioas *ioas);
+
+/* ---- parents and children: model_nesting.c ---- */
+
+unsigned int depth_of(const struct ioas *ioas);
+struct ioas *root_of(struct ioas *ioas);
+bool keeps_pins(const struct model *m, const struct ioas *root);
+unsigned int num_children(const struct model *m, const struct ioas *parent);
+unsigned int num_shadows(const struct model *m, const struct ioas *parent,
+			 struct range range);
+struct page *page_at(const struct ioas *ioas, __u64 at);
+int show_error(const struct ioas *ioas, const struct iommu_map_dma *cmd);
+struct range shown_by(const struct mapping *map);
+unsigned int num_pieces(const struct ioas *parent, struct range shown);
+void revoke_commit(struct model *m, const struct ioas *parent,
+		   struct range range);
+
+/* ---- events: model_events.c ---- */
+
+int events_setup(struct model *m);
+void events_teardown(struct model *m);
+void event_expect(struct model *m, __u32 type, const struct ioas *ioas,
+		  __u64 iova, __u64 length);
+void events_compare(struct model *m);
+void events_tried(struct model *m, const struct ioas *ioas);
+void op_events(struct model *m);
 
 /* ---- devices: model_device.c ---- */
 
@@ -310,6 +377,7 @@ __u64 device_random_iova(struct model *m, const struct device *dev,
  * @changes_memory: Takes memory from under mappings, see &model.stale
  * @run: Does it
  * @done: How often it was done
+ * @refused: How often it has failed, as it had to
  */
 struct operation {
 	const char *name;
@@ -317,14 +385,61 @@ struct operation {
 	bool changes_memory;
 	void (*run)(struct model *m);
 	unsigned long done;
+	unsigned long refused;
 };
 
 extern struct operation operations[];
 extern const size_t num_operations;
 
-void operations_setup(struct model *m);
-void operations_teardown(struct model *m);
 void operations_check(struct model *m, bool all);
+void ioas_compare(struct model *m, const struct ioas *ioas);
+struct ioas *random_ioas(struct model *m);
+struct ioas *some_ioas(struct model *m);
+void about_iova(struct model *m, __u64 iova);
+__u32 id_of(const struct ioas *ioas);
+
+/* ---- some of them: model_map.c, model_dirty.c ---- */
+
+/* More than the kernel holds of a bitmap at a time, with pages of 4 KiB */
+#define MAX_BITS	65536
+
+/* The last word is not for the kernel. */
+extern __u64 bitmap[MAX_BITS / 64 + 1];
+
+__u64 random_iova(struct model *m, const struct ioas *ioas, __u64 length);
+void op_map(struct model *m);
+void op_map_wrong(struct model *m);
+void op_unmap(struct model *m);
+void op_unmap_wrong(struct model *m);
+void op_unmap_all(struct model *m);
+void op_batch(struct model *m);
+
+__u64 random_page_size(struct model *m);
+void bitmap_compare(struct model *m, const struct ioas *ioas,
+		    struct range range, __u64 size, bool vague);
+void op_dirty_start(struct model *m);
+void op_dirty_stop(struct model *m);
+void op_dirty_get(struct model *m);
+
+/* ---- failures: model_fail.c ---- */
+
+void failures_setup(struct model *m);
+void failures_teardown(struct model *m);
+int arm(struct model *m, const struct instance *on, const char *op,
+	unsigned int calls);
+int arm_table(struct model *m, const struct ioas *ioas, const char *op,
+	      unsigned int calls);
+int arm_attach(struct model *m, const struct device *dev, unsigned int slot,
+	       const struct ioas *ioas, const struct plan *plan);
+const char *armed(const struct model *m);
+void disarm(struct model *m);
+bool fail_nth(struct model *m, unsigned int nth);
+void try_map(struct model *m, const struct ioas *ioas,
+	     const struct iommu_map_dma *cmd);
+int try_unmap(struct model *m, struct iommu_unmap_dma *cmd);
+int try_batch(struct model *m, struct iommu_map_batch *cmd);
+void try_attach(struct model *m, const struct device *dev, unsigned int slot,
+		const struct ioas *ioas);
 
 /**
  * struct subject - What an operation was about; looked at when it is done
@@ -364,6 +479,12 @@ struct subject {
  * @other_fd: No memory
  * @ioases: The IOASIDs, NULL where there is none
  * @subject: What the operation of this step was about
+ * @events: Open event file, or -1
+ * @expected: What must be read from it after this step
+ * @num_expected: How many
+ * @read: Events that were read
+ * @revoked: Of those, what REVOKE has taken out
+ * @deepest: IOASIDs that there were at most from a root to a leaf
  * @fail_nth: Open file in which a failure can be ordered, or -1
  * @armed: The IOMMU that is to fail, or NULL
  * @counts: What the kernel counted at the beginning
@@ -371,6 +492,8 @@ struct subject {
  * @injected: Of those, because the driver was made to
  * @tried: Calls that were made while an allocation failed
  * @accesses: DMA that was compared
+ * @nested: Of that, what has reached memory that a parent maps
+ * @pieces: Mappings of children that have shown memory of several mappings of the root
  * @reported: Bits of dirty pages that were reported
  * @beside: Of those, only because of a large page or a failure
  * @trace: Sum of all operations: that of a run that is repeated is the same
@@ -395,6 +518,12 @@ struct model {
 	int other_fd;
 	struct ioas *ioases[MAX_IOASIDS];
 	struct subject subject;
+	int events;
+	struct iommu_event expected[MAX_EVENTS];
+	unsigned int num_expected;
+	unsigned long read;
+	unsigned long revoked;
+	unsigned int deepest;
 	int fail_nth;
 	const struct instance *armed;
 	struct counts counts;
@@ -402,6 +531,8 @@ struct model {
 	unsigned long injected;
 	unsigned long tried;
 	unsigned long accesses;
+	unsigned long nested;
+	unsigned long pieces;
 	unsigned long reported;
 	unsigned long beside;
 	__u64 trace;

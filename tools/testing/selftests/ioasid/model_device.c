@@ -248,7 +248,7 @@ static enum ioasid_test_fault reach(const struct device *dev, unsigned int slot,
 		return IOASID_TEST_FAULT_NOT_PRESENT;
 	if (!(map->prot & (write ? WRITE_ONLY : READ_ONLY)))
 		return IOASID_TEST_FAULT_PERMISSION;
-	*page = map->pinned[(iova - map->range.first) / PAGE];
+	*page = page_at(ioas, iova);
 	return IOASID_TEST_FAULT_NONE;
 }
 
@@ -441,6 +441,7 @@ void device_dma(struct model *m, struct device *dev, unsigned int slot,
 		return;
 	}
 	m->accesses++;
+	m->nested += want.num_touched && dev->group->slots[slot].ioas->parent;
 	compare_status(m, &want.status, &status);
 	if (command->op == IOASID_TEST_READ)
 		compare_buffer(m, dev);

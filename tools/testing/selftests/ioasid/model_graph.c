@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The model of IOASIDs, mappings and attachments. The *_error() functions tell
- * what a call returns, 0 or the errno that include/uapi/linux/iommu.h has for
- * it; the *_commit() functions do what a call does that succeeds.
+ * The model of IOASIDs and mappings. The *_error() functions tell what a call
+ * returns, 0 or the errno that include/uapi/linux/iommu.h has for it; the
+ * *_commit() functions do what a call does that succeeds.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,16 +11,14 @@
 
 #include "model.h"
 
-const __u32 slot_pasids[NUM_SLOTS] = { 0, 1, 77, 255 };
-
 /* ---- ranges ---- */
 
-static bool overlap(struct range a, struct range b)
+bool overlap(struct range a, struct range b)
 {
 	return a.first <= b.last && b.first <= a.last;
 }
 
-static bool contains(struct range outer, struct range inner)
+bool contains(struct range outer, struct range inner)
 {
 	return outer.first <= inner.first && inner.last <= outer.last;
 }
@@ -83,6 +81,15 @@ struct mapping *mapping_over(const struct ioas *ioas, struct range range)
 	return NULL;
 }
 
+unsigned int num_mappings_over(const struct ioas *ioas, struct range range)
+{
+	unsigned int i, num = 0;
+
+	for (i = 0; i < ioas->num_maps; i++)
+		num += overlap(ioas->maps[i]->range, range);
+	return num;
+}
+
 struct mapping *mapping_at(const struct ioas *ioas, __u64 iova)
 {
 	return mapping_over(ioas, (struct range){ iova, iova });
@@ -100,7 +107,7 @@ __u64 mapped_bytes(const struct ioas *ioas, bool only_pinned)
 }
 
 /* Whether what is there now can be pinned. A file needs no address. */
-static bool may_pin(const struct source *src, bool by_file, __u32 prot)
+bool may_pin(const struct source *src, bool by_file, __u32 prot)
 {
 	if (by_file)
 		return true;
@@ -130,27 +137,148 @@ static void mapping_unpin(struct mapping *map)
 	map->pinned = NULL;
 }
 
-static void mapping_free(struct mapping *map)
+void mapping_free(struct mapping *map)
 {
 	mapping_unpin(map);
 	free(map->marks);
 	free(map);
 }
 
+/* Those of a root; children's pin nothing. */
+void mappings_pin(struct ioas *root)
+{
+	unsigned int i;
+
+	for (i = 0; i < root->num_maps; i++)
+		mapping_pin(root->maps[i]);
+}
+
+void mappings_unpin(struct ioas *root)
+{
+	unsigned int i;
+
+	for (i = 0; i < root->num_maps; i++)
+		mapping_unpin(root->maps[i]);
+}
+
+/* Takes a mapping out of its place. */
+static void mapping_remove(struct ioas *ioas, struct mapping *map)
+{
+	unsigned int i = 0;
+
+	while (ioas->maps[i] != map)
+		i++;
+	ioas->num_maps--;
+	memmove(&ioas->maps[i], &ioas->maps[i + 1],
+		(ioas->num_maps - i) * sizeof(ioas->maps[0]));
+	mapping_free(map);
+}
+
+static void mapping_add(struct ioas *ioas, struct mapping *map)
+{
+	unsigned int i;
+
+	for (i = ioas->num_maps++;
+	     i && ioas->maps[i - 1]->range.first > map->range.first; i--)
+		ioas->maps[i] = ioas->maps[i - 1];
+	ioas->maps[i] = map;
+}
+
 /* ---- IOASIDs ---- */
+
+__u64 last_of_width(__u32 width)
+{
+	return width && width < 64 ? (1ULL << width) - 1 : ~0ULL;
+}
+
+struct ioas *ioas_of_id(const struct model *m, __u32 id)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAX_IOASIDS; i++)
+		if (m->ioases[i] && m->ioases[i]->id == id)
+			return m->ioases[i];
+	return NULL;
+}
+
+static int exact_error(const struct iommu_ioasid_alloc *cmd)
+{
+	const struct iommu_range *range = (void *)(uintptr_t)cmd->ranges;
+	unsigned int i;
+
+	if (!cmd->num_ranges)
+		return 0;
+	if (cmd->num_ranges > 1024)
+		return -EINVAL;
+	if (!range)
+		return -EFAULT;
+	for (i = 0; i < cmd->num_ranges; i++) {
+		if (range[i].first > range[i].last ||
+		    range[i].last > last_of_width(cmd->addr_width))
+			return -EINVAL;
+		if (i && (range[i].first <= range[i - 1].last ||
+			  range[i].first - range[i - 1].last == 1))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+int alloc_error(const struct model *m, const struct iommu_ioasid_alloc *cmd)
+{
+	bool prereg = cmd->type == IOMMU_IOASID_TYPE_PREREG;
+	const struct ioas *parent;
+	int rc;
+
+	if (cmd->flags & ~IOMMU_IOASID_ALLOC_DIRTY)
+		return -EOPNOTSUPP;
+	if (cmd->type != IOMMU_IOASID_TYPE_KERNEL && !prereg)
+		return -EOPNOTSUPP;
+	if (prereg && (cmd->parent || cmd->flags))
+		return -EINVAL;
+	if ((cmd->addr_width && cmd->addr_width < 12) ||
+	    cmd->addr_width > 64 || cmd->snoop > IOMMU_SNOOP_OFF)
+		return -EINVAL;
+	if (cmd->page_size && (cmd->page_size < PAGE ||
+			       cmd->page_size & (cmd->page_size - 1)))
+		return -EINVAL;
+	rc = exact_error(cmd);
+	if (rc || !cmd->parent)
+		return rc;
+	parent = ioas_of_id(m, cmd->parent);
+	if (!parent)
+		return -ENOENT;
+	return depth_of(parent) < IOMMU_IOASID_MAX_DEPTH ? 0 : -EINVAL;
+}
+
+int free_error(const struct model *m, const struct ioas *ioas)
+{
+	if (!ioas)
+		return -ENOENT;
+	return num_attached(m, ioas) || num_children(m, ioas) ? -EBUSY : 0;
+}
 
 struct ioas *ioas_new(struct model *m, const struct iommu_ioasid_alloc *cmd)
 {
+	const struct iommu_range *ranges = (void *)(uintptr_t)cmd->ranges;
 	struct ioas *ioas = calloc(1, sizeof(*ioas));
 	unsigned int i;
 
 	ioas->id = cmd->ioasid;
+	ioas->type = cmd->type;
+	ioas->parent = cmd->parent ? ioas_of_id(m, cmd->parent) : NULL;
 	ioas->width = cmd->addr_width;
 	ioas->snoop = cmd->snoop;
 	ioas->dirty = cmd->flags & IOMMU_IOASID_ALLOC_DIRTY;
+	ioas->alignment = cmd->page_size ?: PAGE;
+	ioas->num_exact = cmd->num_ranges;
+	for (i = 0; i < cmd->num_ranges; i++)
+		ioas->exact[i] = (struct range){ ranges[i].first,
+						 ranges[i].last };
 	for (i = 0; m->ioases[i]; i++)
 		;
 	m->ioases[i] = ioas;
+	if (m->deepest < depth_of(ioas))
+		m->deepest = depth_of(ioas);
 	return ioas;
 }
 
@@ -164,12 +292,6 @@ void ioas_delete(struct model *m, struct ioas *ioas)
 	for (i = 0; i < ioas->num_maps; i++)
 		mapping_free(ioas->maps[i]);
 	free(ioas);
-}
-
-static __u64 ioas_last(const struct ioas *ioas)
-{
-	return ioas->width && ioas->width < 64 ? (1ULL << ioas->width) - 1 :
-						 ~0ULL;
 }
 
 /* Attachments: each device once for its plain DMA and once for each PASID */
@@ -189,16 +311,20 @@ unsigned int num_attached(const struct model *m, const struct ioas *ioas)
 }
 
 /*
- * What all page tables reach, less what is reserved for the devices that are
- * attached with their plain DMA.
+ * What was asked for; else what all page tables reach, less what is reserved for the
+ * devices that are attached with their plain DMA.
  */
 void permitted_ranges(const struct model *m, const struct ioas *ioas,
 		      struct ranges *ranges)
 {
-	struct range reach = { 0, ioas_last(ioas) };
+	struct range reach = { 0, last_of_width(ioas->width) };
 	unsigned int i, j;
 
 	ranges->num = 0;
+	for (i = 0; i < ioas->num_exact; i++)
+		ranges_add(ranges, ioas->exact[i].first, ioas->exact[i].last);
+	if (ioas->num_exact)
+		return;
 	for (i = 0; i < ioas->num_tables; i++) {
 		struct range aperture = ioas->tables[i].owner->aperture;
 
@@ -244,7 +370,8 @@ bool has_room(const struct model *m, const struct ioas *ioas, __u64 length)
 	for (i = 0; i < ioas->num_maps; i++)
 		ranges_cut(&free, ioas->maps[i]->range);
 	for (i = 0; i < free.num; i++) {
-		__u64 first = (free.range[i].first + PAGE - 1) & -PAGE;
+		__u64 first = (free.range[i].first + ioas->alignment - 1) &
+			      -ioas->alignment;
 
 		if (first < free.range[i].first)
 			continue;
@@ -289,8 +416,12 @@ static bool any_open(const struct model *m)
 	return false;
 }
 
-static int map_args_error(struct model *m, const struct iommu_map_dma *cmd)
+static int map_args_error(struct model *m, const struct ioas *ioas,
+			  const struct iommu_map_dma *cmd)
 {
+	bool alloc = cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA;
+	bool file = cmd->flags & IOMMU_MAP_DMA_FILE;
+
 	if (!cmd->length)
 		return -EINVAL;
 	if (cmd->iova + cmd->length - 1 < cmd->iova ||
@@ -298,19 +429,33 @@ static int map_args_error(struct model *m, const struct iommu_map_dma *cmd)
 		return -EOVERFLOW;
 	if (!(cmd->flags & READ_WRITE))
 		return -EINVAL;
-	if (!(cmd->flags & IOMMU_MAP_DMA_FILE) && cmd->fd)
+	if ((!file && cmd->fd) || (file && ioas->parent))
 		return -EINVAL;
-	if (cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA && cmd->iova)
+	if (alloc && cmd->iova)
 		return -EINVAL;
-	if ((cmd->iova | cmd->src | cmd->length) & (PAGE - 1))
+	if (cmd->flags & IOMMU_MAP_DMA_REPLACE && (alloc || ioas->dirty))
 		return -EINVAL;
-	return cmd->flags & IOMMU_MAP_DMA_FILE ? file_error(m, cmd) : 0;
+	if ((cmd->iova | cmd->src | cmd->length) & (ioas->alignment - 1))
+		return -EINVAL;
+	return file ? file_error(m, cmd) : 0;
+}
+
+/* Whether a range ends, or begins, inside of a mapping */
+static bool cuts_mapping(const struct ioas *ioas, struct range range)
+{
+	const struct mapping *first = mapping_at(ioas, range.first);
+	const struct mapping *last = mapping_at(ioas, range.last);
+
+	return (first && first->range.first != range.first) ||
+	       (last && last->range.last != range.last);
 }
 
 static int map_place_error(const struct model *m, const struct ioas *ioas,
 			   const struct iommu_map_dma *cmd)
 {
 	struct range range = { cmd->iova, cmd->iova + cmd->length - 1 };
+	bool replace = cmd->flags & IOMMU_MAP_DMA_REPLACE;
+	unsigned int over = num_mappings_over(ioas, range);
 	struct ranges permitted;
 
 	if (cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA) {
@@ -318,9 +463,13 @@ static int map_place_error(const struct model *m, const struct ioas *ioas,
 			return -ENOSPC;
 		return ioas->num_maps < MAX_MAPPINGS ? 0 : -ENOSPC;
 	}
-	if (mapping_over(ioas, range))
+	if (over && !replace)
 		return -EEXIST;
-	if (ioas->num_maps == MAX_MAPPINGS)
+	if (cuts_mapping(ioas, range))
+		return -EINVAL;
+	if (num_shadows(m, ioas, range))
+		return -EBUSY;
+	if (ioas->num_maps - over == MAX_MAPPINGS)
 		return -ENOSPC;
 	permitted_ranges(m, ioas, &permitted);
 	return ranges_contain(&permitted, range) ? 0 : -EINVAL;
@@ -333,20 +482,51 @@ int map_error(struct model *m, const struct ioas *ioas,
 	int rc;
 
 	if (cmd->flags & ~(READ_WRITE | IOMMU_MAP_DMA_ALLOC_IOVA |
-			   IOMMU_MAP_DMA_FILE))
+			   IOMMU_MAP_DMA_FILE | IOMMU_MAP_DMA_REPLACE))
 		return -EOPNOTSUPP;
 	if (!ioas)
 		return -ENOENT;
 	if (!any_open(m))
 		return -EPERM;
-	rc = map_args_error(m, cmd);
+	rc = map_args_error(m, ioas, cmd);
 	if (!rc)
 		rc = map_place_error(m, ioas, cmd);
-	if (rc || !num_attached(m, ioas))
+	if (rc)
 		return rc;
+	if (ioas->parent)
+		return show_error(ioas, cmd);
+	if (!keeps_pins(m, ioas))
+		return 0;
 	src = source_at(m, cmd->src, cmd->length);
 	return may_pin(src, cmd->flags & IOMMU_MAP_DMA_FILE, cmd->flags) ?
 		       0 : -EFAULT;
+}
+
+static struct mapping *mapping_new(struct model *m, struct ioas *ioas,
+				   const struct iommu_map_dma *cmd)
+{
+	struct mapping *map = calloc(1, sizeof(*map));
+
+	map->range.first = cmd->iova;
+	map->range.last = cmd->iova + cmd->length - 1;
+	map->prot = cmd->flags & READ_WRITE;
+	map->marks = calloc(cmd->length / PAGE, 1);
+	map->by_file = cmd->flags & IOMMU_MAP_DMA_FILE;
+	if (ioas->parent) {
+		map->source = cmd->src;
+		m->pieces += num_pieces(ioas->parent, shown_by(map)) > 1;
+		return map;
+	}
+	if (map->by_file) {
+		map->src = source_of_fd(m, cmd->fd) ?: &m->sources[SOURCE_MEMFD];
+		map->page = cmd->src / PAGE;
+	} else {
+		map->src = source_at(m, cmd->src, cmd->length);
+		map->page = (cmd->src - (uintptr_t)map->src->mem) / PAGE;
+	}
+	if (keeps_pins(m, ioas))
+		mapping_pin(map);
+	return map;
 }
 
 /*
@@ -357,35 +537,18 @@ int map_commit(struct model *m, struct ioas *ioas,
 	       const struct iommu_map_dma *cmd)
 {
 	struct iommu_map_dma fixed = *cmd;
-	struct mapping *map;
-	unsigned int i;
+	struct mapping *map, *old;
 
 	fixed.flags &= ~IOMMU_MAP_DMA_ALLOC_IOVA;
-	if (fixed.iova & (PAGE - 1) || map_place_error(m, ioas, &fixed))
+	if (fixed.iova & (ioas->alignment - 1) ||
+	    map_place_error(m, ioas, &fixed))
 		return -EINVAL;
 	if (!cmd->iova && cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA)
 		return -EINVAL;
-
-	map = calloc(1, sizeof(*map));
-	map->range.first = cmd->iova;
-	map->range.last = cmd->iova + cmd->length - 1;
-	map->prot = cmd->flags & READ_WRITE;
-	map->by_file = cmd->flags & IOMMU_MAP_DMA_FILE;
-	if (map->by_file) {
-		map->src = source_of_fd(m, cmd->fd) ?: &m->sources[SOURCE_MEMFD];
-		map->page = cmd->src / PAGE;
-	} else {
-		map->src = source_at(m, cmd->src, cmd->length);
-		map->page = (cmd->src - (uintptr_t)map->src->mem) / PAGE;
-	}
-	map->marks = calloc(cmd->length / PAGE, 1);
-	if (num_attached(m, ioas))
-		mapping_pin(map);
-
-	for (i = ioas->num_maps++;
-	     i && ioas->maps[i - 1]->range.first > map->range.first; i--)
-		ioas->maps[i] = ioas->maps[i - 1];
-	ioas->maps[i] = map;
+	map = mapping_new(m, ioas, cmd);
+	while ((old = mapping_over(ioas, map->range)))
+		mapping_remove(ioas, old);
+	mapping_add(ioas, map);
 	return 0;
 }
 
@@ -411,50 +574,60 @@ static struct range unmap_range(const struct iommu_unmap_dma *cmd)
 	return (struct range){ cmd->iova, cmd->iova + cmd->length - 1 };
 }
 
-int unmap_error(const struct ioas *ioas, const struct iommu_unmap_dma *cmd)
+static int unmap_args_error(const struct ioas *ioas,
+			    const struct iommu_unmap_dma *cmd)
 {
 	bool get_dirty = cmd->flags & IOMMU_UNMAP_DMA_GET_DIRTY;
 	struct range range = unmap_range(cmd);
-	const struct mapping *map;
+
+	if (cmd->iova & (ioas->alignment - 1))
+		return -EINVAL;
+	if (get_dirty ? cmd->flags & (IOMMU_UNMAP_DMA_ALL |
+				      IOMMU_UNMAP_DMA_REVOKE) :
+			cmd->page_size || cmd->bitmap)
+		return -EINVAL;
+	if (cmd->flags & IOMMU_UNMAP_DMA_ALL)
+		return cmd->iova || cmd->length ? -EINVAL : 0;
+	if (!cmd->length || cmd->length & (ioas->alignment - 1))
+		return -EINVAL;
+	if (range.last < range.first)
+		return -EOVERFLOW;
+	return get_dirty ? bitmap_error(ioas, cmd->iova, cmd->length,
+					cmd->page_size, cmd->bitmap) : 0;
+}
+
+int unmap_error(const struct model *m, const struct ioas *ioas,
+		const struct iommu_unmap_dma *cmd)
+{
 	int rc;
 
-	if (cmd->flags & ~(IOMMU_UNMAP_DMA_ALL | IOMMU_UNMAP_DMA_GET_DIRTY))
+	if (cmd->flags & ~(IOMMU_UNMAP_DMA_ALL | IOMMU_UNMAP_DMA_GET_DIRTY |
+			   IOMMU_UNMAP_DMA_REVOKE))
 		return -EOPNOTSUPP;
 	if (cmd->__reserved)
 		return -EINVAL;
 	if (!ioas)
 		return -ENOENT;
-	if (cmd->iova & (PAGE - 1))
-		return -EINVAL;
-	if (get_dirty ? cmd->flags & IOMMU_UNMAP_DMA_ALL :
-			cmd->page_size || cmd->bitmap)
-		return -EINVAL;
-	if (cmd->flags & IOMMU_UNMAP_DMA_ALL)
-		return cmd->iova || cmd->length ? -EINVAL : 0;
-	if (!cmd->length || cmd->length & (PAGE - 1))
-		return -EINVAL;
-	if (range.last < range.first)
-		return -EOVERFLOW;
-	rc = get_dirty ? bitmap_error(ioas, cmd->iova, cmd->length,
-				      cmd->page_size, cmd->bitmap) : 0;
+	rc = unmap_args_error(ioas, cmd);
 	if (rc)
 		return rc;
-	map = mapping_at(ioas, range.first);
-	if (map && map->range.first != range.first)
+	if (cuts_mapping(ioas, unmap_range(cmd)))
 		return -EINVAL;
-	map = mapping_at(ioas, range.last);
-	if (map && map->range.last != range.last)
-		return -EINVAL;
+	if (!(cmd->flags & IOMMU_UNMAP_DMA_REVOKE) &&
+	    num_shadows(m, ioas, unmap_range(cmd)))
+		return -EBUSY;
 	return 0;
 }
 
 /* Return: how many bytes it removes. */
-__u64 unmap_commit(struct ioas *ioas, const struct iommu_unmap_dma *cmd)
+__u64 unmap_commit(struct model *m, struct ioas *ioas,
+		   const struct iommu_unmap_dma *cmd)
 {
 	struct range range = unmap_range(cmd);
 	unsigned int i, left = 0;
 	__u64 bytes = 0;
 
+	revoke_commit(m, ioas, range);
 	for (i = 0; i < ioas->num_maps; i++) {
 		struct mapping *map = ioas->maps[i];
 
@@ -467,6 +640,57 @@ __u64 unmap_commit(struct ioas *ioas, const struct iommu_unmap_dma *cmd)
 	}
 	ioas->num_maps = left;
 	return bytes;
+}
+
+/* ---- MAP_BATCH ---- */
+
+static struct iommu_map_dma batch_map(const struct iommu_batch_entry *entry)
+{
+	return (struct iommu_map_dma){
+		.flags = entry->flags,
+		.fd = entry->fd,
+		.iova = entry->iova,
+		.src = entry->src,
+		.length = entry->length,
+	};
+}
+
+static struct iommu_unmap_dma batch_unmap(const struct iommu_batch_entry *entry)
+{
+	return (struct iommu_unmap_dma){
+		.iova = entry->iova,
+		.length = entry->length,
+	};
+}
+
+/* What an entry says when those before it have taken effect */
+int batch_entry_error(struct model *m, const struct ioas *ioas,
+		      const struct iommu_batch_entry *entry)
+{
+	struct iommu_unmap_dma unmap = batch_unmap(entry);
+	struct iommu_map_dma map = batch_map(entry);
+
+	if (!(entry->flags & IOMMU_BATCH_ENTRY_UNMAP))
+		return map.flags & IOMMU_MAP_DMA_ALLOC_IOVA ?
+			       -EOPNOTSUPP : map_error(m, ioas, &map);
+	if (entry->flags != IOMMU_BATCH_ENTRY_UNMAP)
+		return -EOPNOTSUPP;
+	if (entry->fd || entry->src)
+		return -EINVAL;
+	return unmap_error(m, ioas, &unmap);
+}
+
+/* Return: how many bytes it removes that it does not replace. */
+__u64 batch_entry_commit(struct model *m, struct ioas *ioas,
+			 const struct iommu_batch_entry *entry)
+{
+	struct iommu_unmap_dma unmap = batch_unmap(entry);
+	struct iommu_map_dma map = batch_map(entry);
+
+	if (entry->flags == IOMMU_BATCH_ENTRY_UNMAP)
+		return unmap_commit(m, ioas, &unmap);
+	map_commit(m, ioas, &map);
+	return 0;
 }
 
 /* ---- dirty tracking ---- */
@@ -495,15 +719,6 @@ int report_error(const struct ioas *ioas, const struct iommu_dirty_get *cmd)
 		return -EINVAL;
 	return bitmap_error(ioas, cmd->iova, cmd->length, cmd->page_size,
 			    cmd->bitmap);
-}
-
-unsigned int num_mappings_over(const struct ioas *ioas, struct range range)
-{
-	unsigned int i, num = 0;
-
-	for (i = 0; i < ioas->num_maps; i++)
-		num += overlap(ioas->maps[i]->range, range);
-	return num;
 }
 
 /* All of the range was reported, with clearing. */
@@ -554,203 +769,4 @@ void mark_written(const struct slot *slot, __u64 iova)
 	page = (large.first - map->range.first) / PAGE;
 	for (; large.first < large.last; large.first += PAGE)
 		map->marks[page++] |= MARK_BESIDE;
-}
-
-/* ---- attach and detach ---- */
-
-static bool has_pasids(const struct instance *on)
-{
-	return on->max_pasid;
-}
-
-static bool same_kind(const struct instance *a, const struct instance *b)
-{
-	return has_pasids(a) == has_pasids(b) &&
-	       a->snoop_control == b->snoop_control;
-}
-
-/* Whether an IOMMU takes a page table that was made for another. */
-static bool takes_table(const struct instance *on, const struct instance *other)
-{
-	return on == other ||
-	       (same_kind(on, other) && on->shares_tables &&
-		other->shares_tables);
-}
-
-static const struct table *find_table(const struct ioas *ioas,
-				      const struct instance *on, bool only_own)
-{
-	unsigned int i;
-
-	for (i = 0; i < ioas->num_tables; i++) {
-		const struct instance *owner = ioas->tables[i].owner;
-
-		if (owner == on || (!only_own && takes_table(on, owner)))
-			return &ioas->tables[i];
-	}
-	return NULL;
-}
-
-/* What the IOASID demands of an IOMMU */
-static int demand_error(const struct ioas *ioas, const struct instance *on)
-{
-	if (ioas->dirty && on->no_dirty)
-		return -EOPNOTSUPP;
-	if (ioas->snoop == IOMMU_SNOOP_ENFORCE && !on->snoop_control)
-		return -EINVAL;
-	if (ioas->snoop == IOMMU_SNOOP_OFF && on->snoop_control)
-		return -EOPNOTSUPP;
-	return 0;
-}
-
-static int reserved_error(const struct ioas *ioas, const struct instance *on)
-{
-	unsigned int i;
-
-	for (i = 0; i < on->num_reserved; i++)
-		if (mapping_over(ioas, on->reserved[i]))
-			return -EADDRINUSE;
-	return 0;
-}
-
-static int new_table_error(const struct ioas *ioas, const struct instance *on)
-{
-	unsigned int i;
-
-	if (ioas->width && on->aperture.last < ioas_last(ioas))
-		return -EINVAL;
-	for (i = 0; i < ioas->num_maps; i++)
-		if (!contains(on->aperture, ioas->maps[i]->range))
-			return -EADDRINUSE;
-	return 0;
-}
-
-static int pin_error(const struct model *m, const struct ioas *ioas)
-{
-	unsigned int i;
-
-	if (num_attached(m, ioas))
-		return 0;
-	for (i = 0; i < ioas->num_maps; i++)
-		if (!may_pin(ioas->maps[i]->src, ioas->maps[i]->by_file,
-			     ioas->maps[i]->prot))
-			return -EFAULT;
-	return 0;
-}
-
-/* @plan: Output, if there is no error: what will be done */
-int attach_error(const struct model *m, const struct device *dev,
-		 unsigned int slot, const struct ioas *ioas, struct plan *plan)
-{
-	const struct slot *now = &dev->group->slots[slot];
-	const struct instance *on = dev->group->on;
-	bool replace = now->members & dev->member;
-	const struct table *table;
-	int rc;
-
-	*plan = (struct plan){ .owner = on };
-	if (!ioas)
-		return -ENOENT;
-	if (slot && (!has_pasids(on) || slot_pasids[slot] > on->max_pasid))
-		return -EINVAL;
-	rc = pin_error(m, ioas);
-	if (rc)
-		return rc;
-	if (replace && now->ioas == ioas) {
-		plan->nothing = true;
-		return 0;
-	}
-	if (now->ioas && now->ioas != ioas && !replace)
-		return -EINVAL;
-	rc = demand_error(ioas, on);
-	if (!rc && !slot)
-		rc = reserved_error(ioas, on);
-	if (rc)
-		return rc;
-	if (now->ioas == ioas) {
-		plan->owner = now->owner;
-		return 0;
-	}
-	table = find_table(ioas, on, replace);
-	if (table) {
-		plan->owner = table->owner;
-		return 0;
-	}
-	plan->new_table = true;
-	return new_table_error(ioas, on);
-}
-
-static void table_get(struct ioas *ioas, const struct instance *owner)
-{
-	unsigned int i;
-
-	for (i = 0; i < ioas->num_tables; i++) {
-		if (ioas->tables[i].owner == owner) {
-			ioas->tables[i].users++;
-			return;
-		}
-	}
-	ioas->tables[ioas->num_tables++] =
-		(struct table){ .owner = owner, .users = 1 };
-}
-
-static void table_put(struct ioas *ioas, const struct instance *owner)
-{
-	unsigned int i = 0;
-
-	while (ioas->tables[i].owner != owner)
-		i++;
-	if (--ioas->tables[i].users)
-		return;
-	ioas->num_tables--;
-	memmove(&ioas->tables[i], &ioas->tables[i + 1],
-		(ioas->num_tables - i) * sizeof(ioas->tables[0]));
-}
-
-static void slot_leave(struct model *m, struct slot *slot)
-{
-	struct ioas *ioas = slot->ioas;
-	unsigned int i;
-
-	table_put(ioas, slot->owner);
-	slot->ioas = NULL;
-	slot->owner = NULL;
-	if (num_attached(m, ioas))
-		return;
-	for (i = 0; i < ioas->num_maps; i++)
-		mapping_unpin(ioas->maps[i]);
-}
-
-void attach_commit(struct model *m, struct device *dev, unsigned int slot,
-		   struct ioas *ioas, const struct plan *plan)
-{
-	struct slot *now = &dev->group->slots[slot];
-	unsigned int i;
-
-	if (plan->nothing)
-		return;
-	for (i = 0; i < ioas->num_maps; i++)
-		mapping_pin(ioas->maps[i]);
-	if (now->ioas == ioas) {
-		now->members |= dev->member;
-		return;
-	}
-	/* All devices of the group move along. */
-	if (now->ioas)
-		slot_leave(m, now);
-	table_get(ioas, plan->owner);
-	now->ioas = ioas;
-	now->owner = plan->owner;
-	now->members |= dev->member;
-}
-
-void detach_commit(struct model *m, struct device *dev, unsigned int slot)
-{
-	struct slot *now = &dev->group->slots[slot];
-
-	if (!(now->members & dev->member))
-		return;
-	now->members &= ~dev->member;
-	if (!now->members)
-		slot_leave(m, now);
 }
