@@ -196,7 +196,7 @@ read_guest()
 			end_group
 			if [ -n "$seconds" ]; then echo "seconds $running $seconds" >>"$logs/facts"; fi
 			running="" ;;
-		version | build-id | made-from | device | kmemleak | lockdep | gcov | done)
+		version | build-id | made-from | device | kmemleak | lockdep | kcsan | gcov | done)
 			echo "$word $rest" >>"$logs/facts" ;;
 		ended)	echo "ended $rest" >>"$logs/facts"
 			break ;;
@@ -236,15 +236,29 @@ same_checkout()
 		[ "$(cat "$kernel/made-from")" = "$("$repo/scripts/overlay" hash drivers include)" ]
 }
 
+# What KCSAN reports is judged by judge_races().
 splats()
 {
-	grep -aE 'BUG: |WARNING: |UBSAN: |Oops|Internal error: |Unable to handle kernel|SError Interrupt|kernel BUG|Kernel panic|general protection|possible recursive|possible circular|inconsistent lock state|invalid wait context|suspicious RCU|bad unlock balance|held lock freed|lock held when returning|still held|still has locks|INFO: |refcount_t|ODEBUG|Bad page|Bad rss|sleeping function|scheduling while atomic|list_(add|del) corruption|usercopy:|unregister_netdevice|nobody cared|soft lockup|hard LOCKUP|rcu: .*stall|suspected memory leaks|leak detector disabled|Cannot allocate a kmemleak' \
-		"$logs/kernel.log" | grep -v "${1:-^$}"
+	grep -av 'BUG: KCSAN: ' "$logs/kernel.log" | grep -aE 'BUG: |WARNING: |UBSAN: |Oops|Internal error: |Unable to handle kernel|SError Interrupt|kernel BUG|Kernel panic|general protection|possible recursive|possible circular|inconsistent lock state|invalid wait context|suspicious RCU|bad unlock balance|held lock freed|lock held when returning|still held|still has locks|INFO: |refcount_t|ODEBUG|Bad page|Bad rss|sleeping function|scheduling while atomic|list_(add|del) corruption|usercopy:|unregister_netdevice|nobody cared|soft lockup|hard LOCKUP|rcu: .*stall|suspected memory leaks|leak detector disabled|Cannot allocate a kmemleak' |
+		grep -v "${1:-^$}"
 }
 
 kernel_has()
 {
 	grep -Fqx "CONFIG_$1=y" "$kernel/config"
+}
+
+judge_races()
+{
+	local ours
+
+	"$repo/scripts/races" "$logs/kernel.log" "$kernel" >"$logs/races"
+	sed -n 's/^other /    # a race elsewhere: /p' "$logs/races"
+	ours=$(sed -n 's/^ours //p' "$logs/races")
+	judge "KCSAN was watching to the end" "it says '$(fact kcsan)'" \
+		grep -q '^kcsan 1 [1-9]' "$logs/facts"
+	judge "KCSAN found no race of this code" "$(paste -sd';' <<<"$ours")" \
+		test -z "$ours"
 }
 
 check_kernel()
@@ -272,6 +286,7 @@ check_kernel()
 		judge "lockdep was watching to the end" "it turned itself off" \
 			test "$(fact lockdep)" = 1
 	fi
+	if kernel_has KCSAN; then judge_races; fi
 	lines=$(splats "$known_leaks") || true
 	judge "the kernel log is clean" "$(head -n 1 <<<"$lines")" test -z "$lines"
 	end_group

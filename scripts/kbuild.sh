@@ -4,7 +4,7 @@
 # How a kernel tree is configured and made, in a build folder outside of it.
 # The caller sets
 #
-#   flavour  of the kernel, by choose_flavour()
+#   flavour  of the kernel, by choose_flavour(), which sets make_variables, too
 #   tree     the kernel tree
 #   build    the build folder; what belongs to it is next to it
 #   log      where the output goes
@@ -24,6 +24,15 @@ extra_config=
 make_variables=()
 architecture x86_64
 
+# What KCSAN looks at: our code, whose makefiles say so, and what works on our data.
+# It takes samples of all accesses, so with the whole kernel there would be one of
+# our code now and then.
+kcsan_variables=(KCSAN_SANITIZE=n)
+for object in rbtree interval_tree xarray kfifo iommu io-pgfault iommu_amdv1 \
+	vfio_main iommufd device_cdev; do
+	kcsan_variables+=("KCSAN_SANITIZE_$object.o=y")
+done
+
 # choose_flavour <flavour>
 # What wanted_config() knows, with "-<architecture>" behind it if that is not
 # x86_64, and "-stock" behind that for CONFIG_IOASID=n, the kernel's own iommufd.
@@ -35,6 +44,10 @@ choose_flavour()
 	case $base in
 	*-*)	architecture "${base#*-}" ;;
 	*)	architecture x86_64 ;;
+	esac
+	case $base in
+	kcsan*)	make_variables=("${kcsan_variables[@]}") ;;
+	*)	make_variables=() ;;
 	esac
 }
 
@@ -49,10 +62,11 @@ wanted_config()
 	builtin) parts+=(demo builtin ioasid) ;;
 	vmm)	parts+=(demo vmm ioasid) ;;
 	check)	parts+=(debug "${arch_configs[@]/%/-debug}" ioasid kunit test) ;;
+	kcsan)	parts+=(debug "${arch_configs[@]/%/-debug}" kcsan ioasid kunit test) ;;
 	coverage) parts+=(coverage ioasid gcov kunit test) ;;
-	bench)	parts+=(bench ioasid) ;;
+	bench)	parts+=(bench ioasid test) ;;
 	matrix)	parts+=(ioasid) ;;
-	*)	die "no flavour named $flavour; there are demo, builtin, vmm, check, coverage, bench and matrix" ;;
+	*)	die "no flavour named $flavour; there are demo, builtin, vmm, check, kcsan, coverage, bench and matrix" ;;
 	esac
 	{
 		for part in "${parts[@]}"; do

@@ -305,8 +305,15 @@ static void touch(const u8 *at, u64 length)
 
 static bool is_filled(const u8 *at, u64 iova, u64 length, u64 pattern)
 {
+	const u64 *words = (const u64 *)at;
 	u64 i;
 
+	if (!((iova | length) & 7)) {
+		for (i = 0; i < length / 8; i++)
+			if (READ_ONCE(words[i]) != pattern)
+				return false;
+		return true;
+	}
 	for (i = 0; i < length; i++)
 		if (READ_ONCE(at[i]) != ((u8 *)&pattern)[(iova + i) & 7])
 			return false;
