@@ -6,7 +6,7 @@
 export V LINUX IOASID_BASE IOASID_CACHE TESTS PLATFORM IOMMU
 export ROW CANDIDATE OP BENCH_CSV BENCH_IOMMU
 
-.PHONY: help demo demo-vmm check check-all lint coverage bench bench-profile overlay unoverlay clean distclean
+.PHONY: help demo demo-vmm check check-all lint coverage bench bench-profile bench-scaling overlay unoverlay clean distclean
 
 help:
 	@echo 'make demo                    run a small program on a device behind an IOMMU, in QEMU'
@@ -16,6 +16,7 @@ help:
 	@echo 'make check-all               the same on every platform, and what takes long'
 	@echo 'make coverage                show how much of the code the tests reach'
 	@echo 'make bench                   count what maps, unmaps and attaches cost, here and in stock Linux'
+	@echo 'make bench-scaling           time maps and unmaps by two threads at once against one'
 	@echo 'make bench-profile ROW=<row> show in which functions of the kernel a row of it is spent'
 	@echo 'make overlay LINUX=<tree>    put this into an unpacked Linux 7.2 or 7.3'
 	@echo 'make unoverlay LINUX=<tree>  take it out again'
@@ -32,7 +33,8 @@ help:
 	@echo '                   one of the kernel'"'"'s own suites: iommufd, vfio-vtd, vfio-test, ...'
 	@echo 'IOMMU=test         the demo on a machine without an IOMMU: vtd is the default'
 	@echo 'ROW=<row>          bench this row only (thp-2m, ...); of the profile also'
-	@echo '                   CANDIDATE=native|front|type1|iommufd OP=map|unmap|attach BENCH_IOMMU=vtd|amd'
+	@echo '                   CANDIDATE=native|front|type1|iommufd OP=map|unmap|attach'
+	@echo 'BENCH_IOMMU=vtd    bench on this platform only: vtd, amd or test (IOMMUs of software)'
 	@echo 'BENCH_CSV=<file>   where bench puts the raw counts'
 	@echo 'V=1                show all commands and their output'
 
@@ -56,6 +58,9 @@ bench:
 
 bench-profile:
 	@scripts/bench-profile
+
+bench-scaling:
+	@scripts/bench-scaling
 
 coverage:
 	@scripts/coverage

@@ -1,10 +1,12 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What bench and bench-profile share: the two kernels, the program, the guest.
+# What the benchmarks share: the two kernels, the programs, the guest.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/machines.sh
+. "$(dirname "${BASH_SOURCE[0]}")/machines.sh"
 
 selftests=$repo/tools/testing/selftests/ioasid
 run=$cache/run/bench-$(echo "$repo" | digest)
@@ -52,10 +54,11 @@ prepare()
 	exec 6<"$run"
 	flock 6
 	# Our headers: those of the other kernel lack our ioctls.
-	long "$cache/log/bench" "the program" make -C "$selftests" -B \
+	long "$cache/log/bench" "the programs" make -C "$selftests" -B \
 		KSRC="$tree" OUTPUT="$programs" \
-		KHDR_INCLUDES="-isystem ${kernels[bench]}/include" "$programs/bench" ||
-		die "the program does not build; see $cache/log/bench"
+		KHDR_INCLUDES="-isystem ${kernels[bench]}/include" \
+		"$programs/bench" "$programs/bench_scaling" ||
+		die "the programs do not build; see $cache/log/bench"
 	for flavour in "$@"; do
 		"$repo/scripts/build-initramfs" "${kernels[$flavour]}" bench \
 			"$programs" "$run/initramfs-$flavour"
@@ -63,20 +66,30 @@ prepare()
 }
 
 # boot <platform> <candidate> <folder for logs> <arguments> [<QEMU option>...]
-# Runs the program; what it and the guest say goes to output.log there.
+# Runs $program, with a clock that counts instructions if $icount is 1; what it and
+# the guest say goes to output.log there.
+program=bench
+icount=1
 boot()
 {
-	local platform=$1 candidate=$2 logs=$3 arguments=$4 flavour
+	local platform=$1 candidate=$2 logs=$3 arguments=$4 flavour devices=() huge=96
 
 	shift 4
 	flavour=$(flavour_of "$candidate")
 	rm -rf "$logs"
 	mkdir -p "$logs"
-	IOASID_MACHINE=$platform IOASID_ICOUNT=1 IOASID_TIMEOUT=${IOASID_TIMEOUT:-3600} \
+	machine "$platform"
+	if [ "$machine_iommu" = yes ]; then
+		devices=(-device "edu,addr=5.0")
+	else
+		# Where devices get page tables of their own, it is with 1 GiB of them.
+		huge=600
+	fi
+	IOASID_MACHINE=$platform IOASID_ICOUNT=$icount IOASID_TIMEOUT=${IOASID_TIMEOUT:-3600} \
 		IOASID_SILENCE=${IOASID_SILENCE:-900} \
-		IOASID_APPEND="nokaslr hugepages=96 bench=$candidate$arguments" \
+		IOASID_APPEND="nokaslr hugepages=$huge program=$program bench=$candidate$arguments" \
 		"$repo/scripts/run-qemu" "${kernels[$flavour]}" "$run/initramfs-$flavour" \
-		"$logs" -m 4G -device "edu,addr=5.0" "$@" >/dev/null
+		"$logs" -m 4G "${devices[@]}" "$@" >/dev/null
 }
 
 # The lines of a guest, without what a serial port adds
@@ -89,6 +102,16 @@ guest_says()
 said()
 {
 	grep -Fqx -- "$2" < <(guest_says "$1")
+}
+
+# end_of <candidate> <logs>: the program came to its end, on the kernel that was meant
+end_of()
+{
+	if ! said "$2" "@end bench 0"; then
+		guest_says "$2" | sed -n '/^@output/,$p' | grep -v '^csv' | tail -n 5 >&2
+		die "$1 did not get to its end; see $2"
+	fi
+	check_kernel "$1" "$2"
 }
 
 # check_kernel <candidate> <logs>: the guest ran what was built

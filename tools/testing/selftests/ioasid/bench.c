@@ -4,7 +4,7 @@
  * interfaces that Linux has for it. Runs in QEMU with -icount shift=0, where the
  * time stamp counter counts the instructions of the guest.
  *
- *	bench <candidate> [<row>]
+ *	bench <candidate> [<row>...]
  *	bench <candidate> profile <row> map|unmap|attach|detach
  *
  * A row is an operation on memory of a known physical layout, at I/O addresses
@@ -15,6 +15,33 @@
  * memory that it takes, and once to warm up. What the kernel puts off to a later
  * time is given that time between the batches, and not counted.
  *
+ * The rows, each with the memory that its name says; see enum layout:
+ *
+ *	4k-..., 64k-...		one call for each 4 or 64 KiB, all of them
+ *				adjacent in memory and in I/O addresses
+ *	64m-..., ...-128m	one call for all
+ *	thp-2m, hugetlb-2m	one call for each huge page
+ *	attach-first-1g		from a device without an address space to one that
+ *				reaches the memory, mapping included
+ *	attach-next-1g		a second device behind the same IOMMU, which gets
+ *				the page table of the first, comes and goes
+ *	attach-own-1g		one behind another IOMMU, which gets a page table
+ *				of its own that is filled first; needs a machine
+ *				with two IOMMUs, which test IOMMUs can be
+ *
+ * and for candidates whose address spaces can be nested, with the scattered pages
+ * of 4k-scattered in all of them, registered once in a parent, by one call that is
+ * not counted:
+ *
+ *	child-4k		one call for each 4 KiB, as in 4k-...
+ *	child-batch		512 times 4 KiB with each call, one behind the
+ *				other in the parent and in the child; an operation
+ *				is one of the 512, and writing it down counts, too
+ *	child-batch-scattered	the same, and none is next to another of its call,
+ *				neither in the parent nor in the child
+ *
+ * What cannot be had here is left out, unless nothing is left then.
+ *
  * Each count is printed as it is:
  *
  *	csv <candidate>,<row>,<operation>,<measure>,<repeat>,<operations>,<value>
@@ -23,7 +50,8 @@
  * the memory cgroup of this process is charged), of it "slab" and "tables"
  * (page tables of IOMMUs), and "system" (slabs, page tables of IOMMUs and
  * per-CPU memory of the whole machine, in pages, charged or not). "pages" and
- * "runs" say how contiguous the memory is.
+ * "runs" say how contiguous the memory is, and "bytes" how much of it one
+ * operation maps.
  *
  * "profile" stops the machine with a write to the pvpanic device before and
  * after one batch; the functions bench_begin() and bench_end() are its edges.
@@ -46,6 +74,7 @@
 #define CGROUP		"/sys/fs/cgroup/bench"
 #define PVPANIC_PORT	0x505
 #define WINDOW		(8ULL * 1024 * 1024 * 1024)
+#define PARENT_ADDRESS	0x100000000ULL
 #define REPEATS		5
 
 #define SECOND_NS	1000000000L
@@ -53,10 +82,23 @@
 #define SETTLE_NS	120000000L
 #define AFTER_TICK_NS	200000L
 
+/* Entries of one call */
+#define VECTOR		512
+
+/*
+ * Odd, so that as many operations as are a power of two get a place each. With
+ * 4096 of them, those that get neighbouring places are 971 apart.
+ */
+#define STEP		2531
+
 enum kind {
 	MAPS,
+	CHILD_MAPS,
+	CHILD_VECTORS,
+	CHILD_VECTORS_SCATTERED,
 	ATTACH_FIRST,
 	ATTACH_NEXT,
+	ATTACH_OWN,
 };
 
 /**
@@ -94,6 +136,11 @@ static const struct row rows[] = {
 	{ "memfd-128m", MAPS, MEMFD, MIB(128), 1, 16 },
 	{ "attach-first-1g", ATTACH_FIRST, THP, MIB(1024), 1, 1 },
 	{ "attach-next-1g", ATTACH_NEXT, THP, MIB(1024), 8, 1 },
+	{ "child-4k", CHILD_MAPS, SCATTERED, KIB(4), 4096, 1 },
+	{ "child-batch", CHILD_VECTORS, SCATTERED, KIB(4), 4096, 1 },
+	{ "child-batch-scattered", CHILD_VECTORS_SCATTERED, SCATTERED, KIB(4),
+	  4096, 1 },
+	{ "attach-own-1g", ATTACH_OWN, HUGETLB, MIB(1024), 2, 1 },
 };
 
 #define NUM_ROWS ((int)ARRAY_SIZE(rows))
@@ -104,6 +151,7 @@ static const struct row rows[] = {
  * @session: Its address space and devices
  * @row: The row
  * @memory: The memory of the row
+ * @source: What is mapped: the memory, or where it is in a parent
  * @window: The I/O addresses of the row begin here
  * @profile: Operation to profile, NULL to measure
  */
@@ -112,6 +160,7 @@ struct bench {
 	struct session session;
 	const struct row *row;
 	struct memory memory;
+	char *source;
 	__u64 window;
 	const char *profile;
 };
@@ -288,8 +337,8 @@ static void map(struct bench *bench, __u64 iova, size_t offset)
 		rc = candidate->map_file(&bench->session, iova, memory->fd,
 					 offset, size);
 	else
-		rc = candidate->map(&bench->session, iova, memory->at + offset,
-				    size);
+		rc = candidate->map(&bench->session, iova,
+				    bench->source + offset, size);
 	if (rc)
 		fail(bench, "map", rc);
 }
@@ -335,6 +384,87 @@ static void unmap_batch(struct bench *bench, unsigned int operations)
 
 	for (i = 0; i < operations; i++)
 		unmap(bench, bench->window + i * size);
+}
+
+/* As a driver in a guest does it: any page of memory, anywhere. */
+static void place(const struct bench *bench, unsigned int i,
+		  struct iommu_batch_entry *entry)
+{
+	unsigned int num = bench->row->operations;
+	size_t size = bench->row->size, at = i, from = i;
+
+	if (bench->row->kind == CHILD_VECTORS_SCATTERED) {
+		/* Every other place: a free one is next to each. */
+		at = (num - 1 - i) * STEP % num * 2;
+		from = i * STEP % num;
+	}
+	entry->iova = bench->window + at * size;
+	entry->src = (uintptr_t)bench->source + from * size;
+	entry->length = size;
+}
+
+static void vector(struct bench *bench, const struct iommu_batch_entry *entries,
+		   unsigned int num, __u64 expect)
+{
+	__u64 unmapped;
+	int rc = bench->candidate->vector(&bench->session, entries, num,
+					  &unmapped);
+
+	if (!rc && unmapped != expect)
+		rc = -ENOENT;
+	if (rc)
+		fail(bench, "batch", rc);
+}
+
+static void map_vectors(struct bench *bench, unsigned int operations)
+{
+	struct iommu_batch_entry entries[VECTOR] = {};
+	unsigned int i, j;
+
+	for (i = 0; i < operations; i += VECTOR) {
+		for (j = 0; j < VECTOR; j++) {
+			place(bench, i + j, &entries[j]);
+			entries[j].flags = READ_WRITE;
+		}
+		vector(bench, entries, VECTOR, 0);
+	}
+}
+
+static void unmap_vectors(struct bench *bench, unsigned int operations)
+{
+	struct iommu_batch_entry entries[VECTOR] = {};
+	unsigned int i, j;
+
+	for (i = 0; i < operations; i += VECTOR) {
+		for (j = 0; j < VECTOR; j++) {
+			place(bench, i + j, &entries[j]);
+			entries[j].flags = IOMMU_BATCH_ENTRY_UNMAP;
+			entries[j].src = 0;
+		}
+		vector(bench, entries, VECTOR, VECTOR * bench->row->size);
+	}
+}
+
+static bool has_vectors(const struct row *row)
+{
+	return row->kind == CHILD_VECTORS ||
+	       row->kind == CHILD_VECTORS_SCATTERED;
+}
+
+static void map_all(struct bench *bench, unsigned int operations)
+{
+	if (has_vectors(bench->row))
+		map_vectors(bench, operations);
+	else
+		map_batch(bench, operations);
+}
+
+static void unmap_all(struct bench *bench, unsigned int operations)
+{
+	if (has_vectors(bench->row))
+		unmap_vectors(bench, operations);
+	else
+		unmap_batch(bench, operations);
 }
 
 static void attach_second(struct bench *bench, unsigned int operations)
@@ -385,10 +515,26 @@ static __u64 batch(struct bench *bench, const char *operation,
 
 /* ---- rows ---- */
 
+static bool is_child(const struct row *row)
+{
+	return row->kind == CHILD_MAPS || has_vectors(row);
+}
+
 static void open_session(struct bench *bench)
 {
-	int rc = bench->candidate->open(&bench->session);
+	const struct candidate *candidate = bench->candidate;
+	int rc;
 
+	bench->session.apart = bench->row->kind == ATTACH_OWN;
+	bench->source = bench->memory.at;
+	if (is_child(bench->row)) {
+		rc = candidate->open_child(&bench->session, PARENT_ADDRESS,
+					   bench->memory.at,
+					   bench->memory.size);
+		bench->source = (char *)PARENT_ADDRESS;
+	} else {
+		rc = candidate->open(&bench->session);
+	}
 	if (rc)
 		fail(bench, "open", rc);
 }
@@ -409,13 +555,13 @@ static void measure_memory(struct bench *bench)
 
 	charged_read(bench, &begin);
 	for (i = 0; i < copies; i++) {
-		map_batch(bench, operations);
+		map_all(bench, operations);
 		bench->window += bench->memory.size;
 	}
 	print_charged(bench, "map", copies * operations, &begin);
 	bench->window = window;
 	for (i = 0; i < copies; i++) {
-		unmap_batch(bench, operations);
+		unmap_all(bench, operations);
 		bench->window += bench->memory.size;
 	}
 	bench->window = window;
@@ -436,8 +582,8 @@ static void run_maps(struct bench *bench)
 
 		if (!warm)
 			bench->profile = NULL;
-		mapped = batch(bench, "map", map_batch, operations);
-		unmapped = batch(bench, "unmap", unmap_batch, operations);
+		mapped = batch(bench, "map", map_all, operations);
+		unmapped = batch(bench, "unmap", unmap_all, operations);
 		bench->profile = profile;
 		if (!warm)
 			continue;
@@ -504,6 +650,25 @@ static void run_attach_next(struct bench *bench)
 	close_session(bench);
 }
 
+static bool is_attach(const struct row *row)
+{
+	return row->kind == ATTACH_FIRST || row->kind == ATTACH_NEXT ||
+	       row->kind == ATTACH_OWN;
+}
+
+/* Whether candidate and machine have what the row needs. */
+static bool possible(const struct bench *bench)
+{
+	const struct candidate *candidate = bench->candidate;
+	const struct row *row = bench->row;
+
+	if (is_child(row) && !candidate->open_child)
+		return false;
+	if (has_vectors(row) && !candidate->vector)
+		return false;
+	return devices_found(row->kind == ATTACH_OWN);
+}
+
 static void run_row(struct bench *bench)
 {
 	const struct row *row = bench->row;
@@ -512,8 +677,8 @@ static void run_row(struct bench *bench)
 
 	bench->window = WINDOW * (row - rows + 1);
 	rc = memory_make(&bench->memory, row->layout,
-			 row->kind == MAPS ? row->size * row->operations :
-			 row->size);
+			 is_attach(row) ? row->size :
+			 row->size * row->operations);
 	if (rc)
 		fail(bench, "memory of the layout", rc);
 	rc = memory_runs(&bench->memory, row->size, &pages, &runs);
@@ -521,9 +686,13 @@ static void run_row(struct bench *bench)
 		fail(bench, "physical addresses", rc);
 	print_value(bench, "memory", "pages", 0, 1, pages);
 	print_value(bench, "memory", "runs", 0, 1, runs);
+	print_value(bench, "memory", "bytes", 0, 1, row->size);
 
 	switch (row->kind) {
 	case MAPS:
+	case CHILD_MAPS:
+	case CHILD_VECTORS:
+	case CHILD_VECTORS_SCATTERED:
 		open_session(bench);
 		attach(bench, 0);
 		run_maps(bench);
@@ -533,6 +702,7 @@ static void run_row(struct bench *bench)
 		run_attach_first(bench);
 		break;
 	case ATTACH_NEXT:
+	case ATTACH_OWN:
 		run_attach_next(bench);
 		break;
 	}
@@ -556,7 +726,8 @@ static int print_usage(void)
 {
 	int i;
 
-	printf("usage: bench <candidate> [profile] [<row> [<operation>]]\n");
+	printf("usage: bench <candidate> [<row>...]\n");
+	printf("       bench <candidate> profile <row> <operation>\n");
 	for (i = 0; i < num_candidates; i++)
 		printf("candidate %s (memfd: %s)\n", candidates[i].name,
 		       candidates[i].memfd);
@@ -565,26 +736,42 @@ static int print_usage(void)
 	return 2;
 }
 
+/* Rows are chosen by @names, or all of them if there are none. */
+static bool chosen(const struct row *row, char **names, int num)
+{
+	int i;
+
+	for (i = 0; i < num; i++)
+		if (!strcmp(names[i], row->name))
+			return true;
+	return !num;
+}
+
+static bool all_rows(char **names, int num)
+{
+	int i, j, known = 0;
+
+	for (i = 0; i < num; i++)
+		for (j = 0; j < NUM_ROWS; j++)
+			known += !strcmp(names[i], rows[j].name);
+	return known == num;
+}
+
 int main(int argc, char **argv)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	struct bench bench = {};
-	const char *only = NULL;
-	int i, done = 0;
+	char **names = argv + 2;
+	int i, num = argc - 2, done = 0;
 
-	for (i = 0; i < num_candidates; i++)
-		if (argc > 1 && !strcmp(candidates[i].name, argv[1]))
-			bench.candidate = &candidates[i];
-	if (!bench.candidate)
-		return print_usage();
-	if (argc == 5 && !strcmp(argv[2], "profile")) {
-		only = argv[3];
-		bench.profile = argv[4];
-	} else if (argc == 3) {
-		only = argv[2];
-	} else if (argc != 2) {
-		return print_usage();
+	bench.candidate = argc > 1 ? candidate_find(argv[1]) : NULL;
+	if (bench.candidate && num == 3 && !strcmp(names[0], "profile")) {
+		bench.profile = names[2];
+		names++;
+		num = 1;
 	}
+	if (!bench.candidate || !all_rows(names, num))
+		return print_usage();
 
 	if (!clock_check()) {
 		printf("bench: the clock does not count instructions\n");
@@ -595,13 +782,13 @@ int main(int argc, char **argv)
 	own_cgroup(&bench);
 	for (i = 0; i < NUM_ROWS; i++) {
 		bench.row = &rows[i];
-		if (only && strcmp(only, rows[i].name))
+		if (!chosen(bench.row, names, num) || !possible(&bench))
 			continue;
 		run_row(&bench);
 		done++;
 	}
 	if (!done || bench.profile) {
-		printf("bench: no such row or operation\n");
+		printf("bench: nothing of that can be done here\n");
 		return 1;
 	}
 	return 0;

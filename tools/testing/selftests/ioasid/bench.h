@@ -57,14 +57,19 @@ int memory_runs(const struct memory *memory, size_t part, __u64 *pages,
 
 /**
  * struct session - An address space and two devices, through one candidate
+ * @apart: Set before it is opened: the devices are behind an IOMMU each, so that
+ *         they cannot share a page table
  * @iommu: Context: /dev/iommu, or the container
  * @space: Identifier of the address space, if the candidate has any
+ * @parent: Of the address space in whose addresses that one is mapped, or 0
  * @dev: The devices; of VFIO groups, @group stands for them
  * @group: Open files of the devices' VFIO groups, or -1
  */
 struct session {
+	bool apart;
 	int iommu;
 	__u32 space;
+	__u32 parent;
 	struct dma_device dev[2];
 	int group[2];
 };
@@ -83,6 +88,14 @@ struct session {
  * @map: Maps memory of the process, to be read and written
  * @map_file: Maps a memfd; NULL if only its pages in the process can be mapped
  * @unmap: Removes what one or many calls of @map have mapped
+ * @open_child: As @open, but the memory is registered at an address of a parent,
+ *              and what is mapped then are addresses of the parent; NULL if there
+ *              is no such thing
+ * @vector: Many maps and unmaps in one call, which tells how many bytes it has
+ *          removed; NULL if there is none
+ * @another: Makes one more address space of the same kind in the same context,
+ *           with the same devices; it is closed with the first. NULL if that needs
+ *           another context
  */
 struct candidate {
 	const char *name;
@@ -96,10 +109,19 @@ struct candidate {
 	int (*map_file)(struct session *session, __u64 iova, int fd,
 			__u64 offset, size_t size);
 	int (*unmap)(struct session *session, __u64 iova, size_t size);
+	int (*open_child)(struct session *session, __u64 at, void *memory,
+			  size_t size);
+	int (*vector)(struct session *session,
+		      const struct iommu_batch_entry *entries,
+		      unsigned int num, __u64 *unmapped);
+	int (*another)(const struct session *session, struct session *other);
 };
 
 extern const struct candidate candidates[];
 extern const int num_candidates;
+
+const struct candidate *candidate_find(const char *name);
+bool devices_found(bool apart);
 
 /*
  * The edges of what is profiled, found in a trace by their addresses; here and

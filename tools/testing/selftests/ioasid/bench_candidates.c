@@ -4,22 +4,67 @@
 #include <fcntl.h>
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "bench.h"
 #include "kselftest.h"
 
+static void iommu_name(const struct dma_device *dev, char *name, size_t size)
+{
+	char path[128], link[256];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%s/devices/%s/iommu", dev->kind->bus,
+		 dev->name);
+	n = readlink(path, link, sizeof(link) - 1);
+	link[n < 0 ? 0 : n] = 0;
+	snprintf(name, size, "%s", link);
+}
+
+static bool same_iommu(const struct dma_device *a, const struct dma_device *b)
+{
+	char name[256], other[256];
+
+	iommu_name(a, name, sizeof(name));
+	iommu_name(b, other, sizeof(other));
+	return !strcmp(name, other);
+}
+
+/* Two devices that are alone in their groups, behind one IOMMU or @apart */
+static int two_devices(bool apart, struct dma_device pair[2])
+{
+	struct dma_device all[DEV_MAX];
+	int i, num = dev_find_alone(all, DEV_MAX);
+
+	for (i = 1; i < num; i++) {
+		if (same_iommu(&all[0], &all[i]) == apart)
+			continue;
+		pair[0] = all[0];
+		pair[1] = all[i];
+		return 0;
+	}
+	return -ENODEV;
+}
+
+/* Whether a session has the devices that it needs. */
+bool devices_found(bool apart)
+{
+	struct dma_device pair[2];
+
+	return !two_devices(apart, pair);
+}
+
 static int session_devices(struct session *session)
 {
 	session->iommu = -1;
+	session->parent = 0;
 	session->group[0] = -1;
 	session->group[1] = -1;
-	if (dev_find_alone(session->dev, 2) < 2)
-		return -ENODEV;
 	session->dev[0].fd = -1;
 	session->dev[1].fd = -1;
-	return 0;
+	return two_devices(session->apart, session->dev);
 }
 
 static void session_close(struct session *session)
@@ -135,17 +180,26 @@ static int bound_detach(struct session *session, int which)
 
 /* ---- the ioctls of iommufd, whoever answers them ---- */
 
-static int iommufd_open(struct session *session)
+static int iommufd_space(struct session *session)
 {
 	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
-	int rc = bound_open(session);
 
-	if (rc)
-		return rc;
 	if (ioctl(session->iommu, IOMMU_IOAS_ALLOC, &alloc))
 		return -errno;
 	session->space = alloc.out_ioas_id;
 	return 0;
+}
+
+static int iommufd_open(struct session *session)
+{
+	return bound_open(session) ?: iommufd_space(session);
+}
+
+static int iommufd_another(const struct session *session,
+			   struct session *other)
+{
+	*other = *session;
+	return iommufd_space(other);
 }
 
 #define IOAS_MAP_FLAGS (IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | \
@@ -198,11 +252,53 @@ static int iommufd_unmap(struct session *session, __u64 iova, size_t size)
 
 /* ---- our own ---- */
 
+static int native_alloc(struct session *session, __u32 type, __u32 *ioasid)
+{
+	struct iommu_ioasid_alloc alloc = {
+		.size = sizeof(alloc),
+		.type = type,
+		.parent = session->parent,
+	};
+	int rc = iommu_call(session->iommu, IOMMU_IOASID_ALLOC, &alloc);
+
+	if (!rc)
+		*ioasid = alloc.ioasid;
+	return rc;
+}
+
+/* A root, or a child if there is a parent */
+static int native_space(struct session *session)
+{
+	return native_alloc(session, IOMMU_IOASID_TYPE_KERNEL, &session->space);
+}
+
 static int native_open(struct session *session)
 {
-	int rc = bound_open(session);
+	return bound_open(session) ?: native_space(session);
+}
 
-	return rc ? rc : ioasid_alloc(session->iommu, &session->space);
+static int native_open_child(struct session *session, __u64 at, void *memory,
+			     size_t size)
+{
+	__u32 parent;
+	int rc;
+
+	rc = bound_open(session);
+	if (!rc)
+		rc = native_alloc(session, IOMMU_IOASID_TYPE_PREREG, &parent);
+	if (!rc)
+		rc = ioasid_map(session->iommu, parent, READ_WRITE, memory, at,
+				size);
+	if (rc)
+		return rc;
+	session->parent = parent;
+	return native_space(session);
+}
+
+static int native_another(const struct session *session, struct session *other)
+{
+	*other = *session;
+	return native_space(other);
 }
 
 static int native_map(struct session *session, __u64 iova, void *at,
@@ -231,6 +327,22 @@ static int native_unmap(struct session *session, __u64 iova, size_t size)
 	return unmapped == size ? 0 : -ENOENT;
 }
 
+static int native_vector(struct session *session,
+			 const struct iommu_batch_entry *entries,
+			 unsigned int num, __u64 *unmapped)
+{
+	struct iommu_map_batch batch = {
+		.size = sizeof(batch),
+		.ioasid = session->space,
+		.num_entries = num,
+		.entries = (uintptr_t)entries,
+	};
+	int rc = iommu_call(session->iommu, IOMMU_MAP_BATCH, &batch);
+
+	*unmapped = batch.unmapped;
+	return rc;
+}
+
 const struct candidate candidates[] = {
 	{
 		.name = "type1",
@@ -252,6 +364,7 @@ const struct candidate candidates[] = {
 		.map = iommufd_map,
 		.map_file = iommufd_map_file,
 		.unmap = iommufd_unmap,
+		.another = iommufd_another,
 	}, {
 		.name = "native",
 		.memfd = "as a file",
@@ -263,6 +376,9 @@ const struct candidate candidates[] = {
 		.map = native_map,
 		.map_file = native_map_file,
 		.unmap = native_unmap,
+		.open_child = native_open_child,
+		.vector = native_vector,
+		.another = native_another,
 	}, {
 		/* What "iommufd" does, on the other kernel */
 		.name = "front",
@@ -275,10 +391,22 @@ const struct candidate candidates[] = {
 		.map = iommufd_map,
 		.map_file = iommufd_map_file,
 		.unmap = iommufd_unmap,
+		.another = iommufd_another,
 	},
 };
 
 const int num_candidates = ARRAY_SIZE(candidates);
+
+/* NULL if there is none of that name. */
+const struct candidate *candidate_find(const char *name)
+{
+	int i;
+
+	for (i = 0; i < num_candidates; i++)
+		if (!strcmp(candidates[i].name, name))
+			return &candidates[i];
+	return NULL;
+}
 
 void bench_begin(void)
 {
