@@ -26,10 +26,9 @@ architecture x86_64
 
 # What KCSAN looks at: our code, whose makefiles say so, and what works on our data.
 # It takes samples of all accesses, so with the whole kernel there would be one of
-# our code now and then.
+# our code now and then, and with what walks page tables and arrays, few others.
 kcsan_variables=(KCSAN_SANITIZE=n)
-for object in rbtree interval_tree xarray kfifo iommu io-pgfault iommu_amdv1 \
-	vfio_main iommufd device_cdev; do
+for object in rbtree interval_tree kfifo iommu io-pgfault vfio_main iommufd device_cdev; do
 	kcsan_variables+=("KCSAN_SANITIZE_$object.o=y")
 done
 
