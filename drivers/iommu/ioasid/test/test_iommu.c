@@ -41,6 +41,29 @@ int test_should_fail(struct test_iommu *iommu, enum test_op op)
 	return iommu->fail_error;
 }
 
+/* ---- a data race ---- */
+
+/*
+ * On purpose: KCSAN has to find it, which shows that it finds races, see
+ * check_races() in scripts/check. Nothing keeps a thread that attaches from those
+ * that map into other page tables of the same IOMMU.
+ */
+static noinline void test_race_write(struct test_iommu *iommu)
+{
+	if (IS_ENABLED(CONFIG_KCSAN))
+		iommu->race++;
+}
+
+static noinline void test_race_read(struct test_iommu *iommu)
+{
+	unsigned long race;
+
+	if (IS_ENABLED(CONFIG_KCSAN)) {
+		race = iommu->race;
+		barrier_data(&race);
+	}
+}
+
 /* ---- invalidation ---- */
 
 /* Waits for the accesses under way. */
@@ -143,6 +166,7 @@ static int test_map_range(struct pt_iommu *table, dma_addr_t iova,
 		container_of(table, struct test_domain, amdv1.iommu);
 	int rc = test_should_fail(tdom->iommu, TEST_OP_MAP);
 
+	test_race_read(tdom->iommu);
 	if (rc)
 		return rc;
 	if (tdom->features.attach_first && !READ_ONCE(tdom->attached))
@@ -406,6 +430,7 @@ static void decide_format(struct iommu_domain *domain)
 	if (test_is_nested(domain))
 		return;
 	tdom = to_test_domain(domain);
+	test_race_write(tdom->iommu);
 	if (!tdom->attached && tdom->features.attach_first)
 		set_geometry(tdom);
 	WRITE_ONCE(tdom->attached, true);
@@ -424,10 +449,13 @@ static void linger(const struct test_device *tdev)
  * @flags: enum ioasid_test_flags
  * @pasid: With IOASID_TEST_PASID
  *
+ * Each step of DMA comes here, so for KCSAN there would be little else.
+ *
  * Context: test_dma_lock is held.
  *
  * Return: The domain, NULL if DMA is blocked.
  */
+__no_kcsan
 struct iommu_domain *test_attached(struct test_device *tdev, u32 flags,
 				   u32 pasid)
 {

@@ -142,6 +142,7 @@ struct test_features {
  * @fail_error: With this error
  * @lose_flushes: So many flushes are yet to be forgotten: a broken IOMMU
  * @num_flushes: How often translations were dropped
+ * @race: What test_race_write() and test_race_read() are about
  */
 struct test_iommu {
 	struct config_group group;
@@ -163,6 +164,7 @@ struct test_iommu {
 	int fail_error;
 	atomic_t lose_flushes;
 	atomic64_t num_flushes;
+	unsigned long race;
 };
 
 enum test_kind {
