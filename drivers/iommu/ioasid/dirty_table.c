@@ -243,7 +243,7 @@ static void note_lost(struct iommufd_hw_pagetable *pt, unsigned long first,
 	guard(mutex)(&pt->ioas->lock);
 	pt->lost_first = min(pt->lost_first, first);
 	pt->lost_last = max(pt->lost_last, last);
-	pt->num_losses++;
+	WRITE_ONCE(pt->num_losses, pt->num_losses + 1);
 }
 
 /* What was lost before it was read has been reported as far as it was asked for. */
