@@ -343,8 +343,10 @@ static int parse_number(const char *page, u64 smallest, u64 largest, u64 *value)
 	return *value < smallest || *value > largest ? -EINVAL : 0;
 }
 
+#define LEAST_WIDTH 20
+
 NUMBER(page_sizes, "0x%llx", SZ_4K, U64_MAX);
-NUMBER(width, "%u", 20, 64);
+NUMBER(width, "%u", LEAST_WIDTH, 64);
 NUMBER(pasid_bits, "%u", 0, 20);
 NUMBER(snoop_control, "%u", 0, 1);
 NUMBER(pri, "%u", 0, 1);
@@ -561,13 +563,16 @@ CONFIGFS_ATTR_RO(test_iommu_, stats);
 
 /* ---- IOMMUs ---- */
 
-/* What the attributes say must make sense together. */
+/*
+ * What the attributes say must make sense together. Pages may be larger than those
+ * of the CPU, but some of them fit, whatever the width.
+ */
 static int check_features(const struct test_features *features)
 {
 	u64 last = GENMASK_ULL(features->width - 1, 0);
 
 	if (features->first > min(features->last, last) ||
-	    !(features->page_sizes & GENMASK_ULL(PAGE_SHIFT, 12)))
+	    !(features->page_sizes & GENMASK_ULL(LEAST_WIDTH - 1, 12)))
 		return -EINVAL;
 	return 0;
 }

@@ -442,6 +442,22 @@ TEST_F(batch, bad_calls)
 	EXPECT_BATCH(0, 4, 4, 0);
 }
 
+/* Where they are nothing can be written. */
+TEST_F(batch, entries_are_only_read)
+{
+	struct iommu_batch_entry *entries = mem_alloc(PAGE);
+	__u32 num = 2;
+
+	ASSERT_NE(NULL, entries);
+	entries[0] = map_entry(self, 0, 0, 4);
+	entries[1] = map_entry(self, 4, 2, 1);
+	ASSERT_EQ(0, mprotect(entries, PAGE, PROT_READ));
+	EXPECT_EQ(-EEXIST, ioasid_batch(self->iommu, self->ioasid, entries,
+					&num, NULL));
+	EXPECT_EQ(1, num);
+	EXPECT_TRUE(device_copies(self, 0, 0, 3, 3, 1));
+}
+
 /* The result cannot be written: what took effect stands. */
 TEST_F(batch, nowhere_to_tell)
 {
@@ -649,6 +665,65 @@ TEST_F(batch, replace_in_tracked_table)
 	EXPECT_EQ(-EINVAL, map_one(self, READ_WRITE | REPLACE, 8, 0, 4));
 	ASSERT_EQ(0, iommufd_destroy(self->iommu, hwpt));
 	EXPECT_EQ(0, map_one(self, READ_WRITE | REPLACE, 8, 0, 4));
+}
+
+/* What an exporter may take back cannot come back when a map fails. */
+TEST_F(batch, replace_device_memory)
+{
+	const __u32 flags = READ_WRITE | REPLACE;
+	int fd;
+
+	if (self->child)
+		return;
+	fd = dmabuf_make(self->iommu, 4 * PAGE);
+	if (fd < 0)
+		SKIP(return, "no memory that stands for that of a device");
+	ASSERT_EQ(0, map_one(self, READ_WRITE, 0, 0, 8));
+	ASSERT_EQ(0, ioas_map_file(self->iommu, self->ioasid, IOAS_RW, fd, 0,
+				   at(8), 4 * PAGE));
+	ASSERT_EQ(0, map_one(self, READ_WRITE, 12, 12, 4));
+	fill_pattern(self->mem, BYTES, 1);
+	ASSERT_EQ(0, dev_dma_copy(&self->dev, at(0), at(9), BYTES));
+	EXPECT_NOT_REPLACED(-EINVAL, map_one(self, flags, 16, 8, 4));
+	EXPECT_NOT_REPLACED(-EINVAL, map_one(self, flags, 16, 0, 16));
+	EXPECT_NOT_REPLACED(-EINVAL, map_one(self, flags, 16, 8, 8));
+	self->entries[0] = map_entry(self, 32, 16, 1);
+	self->entries[1] = map_entry(self, 16, 0, 16);
+	self->entries[1].flags = flags;
+	EXPECT_BATCH(-EINVAL, 2, 1, 0);
+	/* The device still finds there what it has written. */
+	ASSERT_EQ(0, dev_dma_copy(&self->dev, at(9), at(13), BYTES));
+	EXPECT_TRUE(has_pattern(self->mem + 13 * PAGE, BYTES, 1));
+
+	/* Around it, and where it was, others are replaced. */
+	EXPECT_EQ(0, map_one(self, flags, 16, 0, 8));
+	ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, at(8), 4 * PAGE,
+				  NULL));
+	EXPECT_EQ(0, map_one(self, flags, 16, 0, 16));
+	EXPECT_TRUE(device_copies(self, 8, 24, 13, 29, 2));
+	close(fd);
+}
+
+/* One that takes the place of others needs no more entries than it frees. */
+TEST_F(batch, replace_at_the_limit)
+{
+	long limit = param_get("dma_entry_limit");
+	int rc[4];
+
+	ASSERT_LT(0, limit);
+	ASSERT_EQ(0, map_one(self, READ_WRITE, 0, 0, 1));
+	ASSERT_EQ(0, map_one(self, READ_WRITE, 1, 1, 1));
+	ASSERT_EQ(0, param_set("dma_entry_limit", 2));
+	rc[0] = map_one(self, READ_WRITE | REPLACE, 2, 2, 1);
+	rc[1] = map_one(self, READ_WRITE | REPLACE, 2, 1, 1);
+	rc[2] = map_one(self, READ_WRITE | REPLACE, 4, 0, 4);
+	rc[3] = map_one(self, READ_WRITE | REPLACE, 2, 4, 1);
+	ASSERT_EQ(0, param_set("dma_entry_limit", limit));
+	EXPECT_EQ(-ENOSPC, rc[0]);
+	EXPECT_EQ(0, rc[1]);
+	EXPECT_EQ(0, rc[2]);
+	EXPECT_EQ(0, rc[3]);
+	EXPECT_TRUE(device_copies(self, 3, 7, 4, 2, 1));
 }
 
 TEST_F(batch, replace_what_is_shown)

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Calls of iommufd's interface; see iommufd_utils.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
+/* Beside the folder of all selftests, which is where the compiler looks */
+#include "../../../drivers/iommu/iommufd/iommufd_test.h"
 #include "ioasid_utils.h"
 #include "iommufd_utils.h"
 #include "test_iommu_utils.h"
@@ -212,6 +215,22 @@ int fault_queue_alloc(int iommu, __u32 *id)
 
 	*id = cmd.out_fault_id;
 	return rc ? rc : (int)cmd.out_fault_fd;
+}
+
+/*
+ * Memory that stands for that of a device, which kernels with CONFIG_IOMMUFD_TEST
+ * have. Return: a dma-buf or a negative errno.
+ */
+int dmabuf_make(int iommu, size_t length)
+{
+	struct iommu_test_cmd cmd = {
+		.size = sizeof(cmd),
+		.op = IOMMU_TEST_OP_DMABUF_GET,
+		.dmabuf_get = { .length = length, .open_flags = O_CLOEXEC },
+	};
+	int fd = ioctl(iommu, IOMMU_TEST_CMD, &cmd);
+
+	return fd < 0 ? -errno : fd;
 }
 
 /* @pt_id: what to attach to; told which page table it has become */

@@ -37,6 +37,8 @@ int hwpt_dirty(int iommu, __u32 hwpt, __u32 flags, __u64 iova, __u64 length,
 	       __u64 size, void *bitmap);
 int fault_queue_alloc(int iommu, __u32 *id);
 
+int dmabuf_make(int iommu, size_t length);
+
 int vfio_attach_id(int device, __u32 *pt_id);
 long context_objects(int iommu);
 

@@ -231,6 +231,55 @@ TEST_F(nesting, parent_must_be_there)
 	close(other);
 }
 
+/* What a child is like does not depend on its parent, nor the other way round. */
+TEST_F(nesting, attributes_of_its_own)
+{
+	struct iommu_ioasid_alloc cmd = {
+		.type = IOMMU_IOASID_TYPE_KERNEL,
+		.flags = IOMMU_IOASID_ALLOC_DIRTY,
+		.parent = self->root,
+		.addr_width = 32,
+		.snoop = IOMMU_SNOOP_ENFORCE,
+		.page_size = 4 * PAGE,
+	};
+	struct iommu_device_info device = {};
+	struct iommu_ioasid_info info;
+	__u32 strict;
+
+	ASSERT_EQ(0, ioasid_alloc_call(self->iommu, &cmd, &strict));
+	ASSERT_EQ(0, ioasid_totals(self->iommu, strict, &info));
+	EXPECT_EQ(32, info.addr_width);
+	EXPECT_EQ(IOMMU_SNOOP_ENFORCE, info.snoop);
+	EXPECT_EQ(IOMMU_IOASID_STATE_DIRTY, info.state);
+	EXPECT_EQ(4 * PAGE, info.alignment);
+	ASSERT_EQ(0, ioasid_totals(self->iommu, self->root, &info));
+	EXPECT_EQ(0, info.addr_width);
+	EXPECT_EQ(IOMMU_SNOOP_AUTO, info.snoop);
+	EXPECT_EQ(0, info.state);
+	EXPECT_EQ(PAGE, info.alignment);
+
+	ASSERT_EQ(0, root_map(self, READ_WRITE, 0, 8));
+	EXPECT_REFUSED(-EINVAL, ioasid_show(self->iommu, strict, READ_WRITE,
+					    ROOT, 1ULL << 32, 4 * PAGE));
+	EXPECT_REFUSED(-EINVAL, ioasid_show(self->iommu, strict, READ_WRITE,
+					    ROOT + PAGE, CHILD, 4 * PAGE));
+	EXPECT_EQ(0, ioasid_show(self->iommu, strict, READ_WRITE, ROOT, CHILD,
+				 4 * PAGE));
+
+	/* Its child may again be like any other. */
+	cmd = (struct iommu_ioasid_alloc){
+		.type = IOMMU_IOASID_TYPE_KERNEL,
+		.parent = strict,
+	};
+	ASSERT_EQ(0, ioasid_alloc_call(self->iommu, &cmd, &cmd.ioasid));
+	EXPECT_EQ(0, ioasid_show(self->iommu, cmd.ioasid, READ_WRITE,
+				 CHILD + PAGE, 1ULL << 40, PAGE));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, cmd.ioasid));
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &device));
+	if (!(device.caps & IOMMU_DEVICE_CAP_ENFORCE_SNOOP))
+		EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, strict));
+}
+
 TEST_F(nesting, free_with_children)
 {
 	ASSERT_EQ(0, root_map(self, READ_WRITE, 0, 8));
@@ -404,6 +453,37 @@ TEST_F(nesting, many_sources)
 	EXPECT_PINNED(0);
 	munmap(huge, 2 * HUGE_SIZE);
 	munmap(file, 16 * PAGE);
+	close(fd);
+}
+
+/* An exporter takes it back from who has mapped it, and knows of nobody else. */
+TEST_F(nesting, device_memory)
+{
+	int fd = dmabuf_make(self->iommu, 4 * PAGE);
+
+	if (fd < 0)
+		SKIP(return, "no memory that stands for that of a device");
+	ASSERT_EQ(0, root_map(self, READ_WRITE, 0, 8));
+	/* Nothing is pinned of it, so that it cannot be registered. */
+	if (variant->prereg) {
+		EXPECT_REFUSED(true, ioas_map_file(self->iommu, self->root,
+						   IOAS_RW, fd, 0,
+						   ROOT + 8 * PAGE,
+						   4 * PAGE) == -EOPNOTSUPP);
+		close(fd);
+		return;
+	}
+	ASSERT_EQ(0, ioas_map_file(self->iommu, self->root, IOAS_RW, fd, 0,
+				   ROOT + 8 * PAGE, 4 * PAGE));
+	EXPECT_REFUSED(-EINVAL, show(self, READ_WRITE, 8, 0, 4));
+	EXPECT_REFUSED(-EINVAL, show(self, READ_ONLY, 9, 0, 1));
+	EXPECT_REFUSED(-EINVAL, show(self, READ_WRITE, 4, 0, 8));
+	ASSERT_EQ(0, show(self, READ_WRITE, 4, 0, 4));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->child));
+	EXPECT_REFUSED(-EINVAL, show(self, READ_WRITE, 8, 4, 4));
+	EXPECT_TRUE(device_copies(self, CHILD, self->mem + 4 * PAGE,
+				  CHILD + PAGE, self->mem + 5 * PAGE, 1));
+	EXPECT_EQ(0, unmap(self, self->root, ROOT + 8 * PAGE, 4));
 	close(fd);
 }
 
@@ -631,6 +711,48 @@ TEST_F(nesting, dirty_child)
 	ASSERT_EQ(0, dirty_get(self->iommu, ioasid, 0, CHILD, 4 * PAGE, PAGE,
 			       &bits));
 	EXPECT_EQ(1 << 1, bits);
+}
+
+/* A root that is tracked does not note what is written through its children. */
+TEST_F(nesting, dirty_root)
+{
+	__u64 bits = ~0ULL;
+	__u32 root, child;
+	char cdev[2][64];
+	__u32 dev_id;
+
+	if (variant->prereg)
+		return;
+	ASSERT_EQ(0, ioasid_alloc_dirty(self->iommu, &root));
+	ASSERT_EQ(0, ioasid_alloc_child(self->iommu, root, &child));
+	ASSERT_EQ(0, ioasid_map(self->iommu, root, READ_WRITE, self->mem, ROOT,
+				8 * PAGE));
+	ASSERT_EQ(0, ioasid_show(self->iommu, child, READ_WRITE, ROOT, CHILD,
+				 8 * PAGE));
+	ASSERT_EQ(0, dirty_start(self->iommu, root));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, child));
+	EXPECT_TRUE(device_copies(self, CHILD, self->mem, CHILD + PAGE,
+				  self->mem + PAGE, 1));
+	ASSERT_EQ(0, dirty_get(self->iommu, root, 0, ROOT, 8 * PAGE, PAGE,
+			       &bits));
+	EXPECT_EQ(0, bits);
+
+	if (access_missing(cdev))
+		SKIP(return, "no access test device");
+	self->access = vfio_open(cdev[0]);
+	ASSERT_LE(0, self->access);
+	ASSERT_EQ(0, vfio_bind(self->access, self->iommu, &dev_id));
+	ASSERT_EQ(0, vfio_attach(self->access, child));
+	EXPECT_EQ(0, access_write(self->access, CHILD + 2 * PAGE, "written",
+				  8));
+	ASSERT_EQ(0, dirty_get(self->iommu, root, 0, ROOT, 8 * PAGE, PAGE,
+			       &bits));
+	EXPECT_EQ(0, bits);
+	ASSERT_EQ(0, vfio_attach(self->access, root));
+	EXPECT_EQ(0, access_write(self->access, ROOT + 3 * PAGE, "written", 8));
+	ASSERT_EQ(0, dirty_get(self->iommu, root, 0, ROOT, 8 * PAGE, PAGE,
+			       &bits));
+	EXPECT_EQ(1 << 3, bits);
 }
 
 /* ---- the end, and the other interface ---- */

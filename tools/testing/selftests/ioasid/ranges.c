@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -459,6 +460,60 @@ TEST_F(ranges, large_pages)
 	EXPECT_EQ(0, map(self, TEST_IOVA, 2 * PAGE));
 	EXPECT_EQ(IOASID_TEST_FAULT_NONE,
 		  test_device_fill(&self->dev, TEST_IOVA, 2 * PAGE, 0x77));
+	end_iommu(_metadata, self);
+}
+
+/* An IOMMU whose smallest page is two of the CPU's */
+TEST_F(ranges, large_pages_only)
+{
+	char settings[64], *huge;
+
+	snprintf(settings, sizeof(settings), "page_sizes=0x%lx", -(2 * PAGE));
+	if (use_iommu(self, settings))
+		SKIP(return, "no test IOMMU");
+	huge = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		    MAP_ANONYMOUS | MAP_HUGETLB | HUGE_2M, -1, 0);
+	if (huge == MAP_FAILED)
+		SKIP(return, "no free huge page");
+
+	/* Too large for who has asked for less, whether something is mapped or not */
+	ASSERT_EQ(0, alloc_sized(self, PAGE));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
+	EXPECT_FALSE(is_attached(self));
+	EXPECT_EQ(PAGE, alignment(self));
+	EXPECT_EQ(0, map(self, TEST_IOVA + PAGE, PAGE));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach_pasid(self->dev.fd, 1,
+						 self->ioasid));
+	EXPECT_FALSE(is_attached(self));
+
+	/* Not for who has asked for as much, and it is not moved from there. */
+	ASSERT_EQ(0, alloc_sized(self, 2 * PAGE));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	EXPECT_EQ(2 * PAGE, alignment(self));
+	EXPECT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE, huge,
+				TEST_IOVA, 2 * PAGE));
+	ASSERT_EQ(0, alloc_sized(self, PAGE));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
+	EXPECT_FALSE(is_attached(self));
+	EXPECT_EQ(IOASID_TEST_FAULT_NONE,
+		  test_device_fill(&self->dev, TEST_IOVA, 2 * PAGE, 0x77));
+
+	/* Who has not asked can map less, until the device comes. */
+	ASSERT_EQ(0, alloc_sized(self, 0));
+	ASSERT_EQ(0, map(self, TEST_IOVA, PAGE));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
+	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	EXPECT_EQ(2 * PAGE, alignment(self));
+	EXPECT_EQ(-EINVAL, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+				      huge, TEST_IOVA, PAGE));
+	EXPECT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+				huge + 2 * PAGE, TEST_IOVA, 4 * PAGE));
+	EXPECT_EQ(IOASID_TEST_FAULT_NONE,
+		  test_device_fill(&self->dev, TEST_IOVA, 4 * PAGE, 0x55));
+	EXPECT_EQ(0x55, huge[6 * PAGE - 8]);
+	munmap(huge, HUGE_SIZE);
 	end_iommu(_metadata, self);
 }
 

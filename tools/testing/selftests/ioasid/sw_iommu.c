@@ -409,15 +409,6 @@ TEST_F(sw_iommu, reserved_in_the_way)
 	EXPECT_EQ(0, vfio_attach(self->one.fd, self->other));
 }
 
-TEST_F(sw_iommu, large_pages_only)
-{
-	char text[32];
-
-	/* An IOMMU that cannot do the CPU's pages at all is of no use. */
-	snprintf(text, sizeof(text), "page_sizes=0x%lx", PAGE << 1);
-	EXPECT_EQ(-EINVAL, test_iommu_make("a", text));
-}
-
 TEST_F(sw_iommu, unsafe_interrupts)
 {
 	if (param_get("allow_unsafe_interrupts"))

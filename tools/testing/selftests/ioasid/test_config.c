@@ -122,7 +122,7 @@ TEST_F(config, nonsense)
 {
 	static const char *const settings[] = {
 		"width=19", "width=65", "width=x", "pasid_bits=21",
-		"page_sizes=0xfff", "msi=none", "enabled=2", "aperture=1000",
+		"page_sizes=0xfff", "page_sizes=0x100000", "msi=none", "enabled=2", "aperture=1000",
 		"aperture=2000 1fff", "reserved=1000 1fff sometimes",
 		"fail=map", "fail=map 0 -12", "fail=dance 0 12",
 	};
