@@ -57,6 +57,30 @@ const char *access_missing(char cdev[2][64])
 }
 
 /*
+ * A device that is bound, and attached to @ioasid. Return: its file, -ENODEV if
+ * there is none, or another negative errno
+ */
+int access_open(int iommu, __u32 ioasid)
+{
+	char cdev[2][64];
+	__u32 dev_id;
+	int device, rc;
+
+	if (access_missing(cdev))
+		return -ENODEV;
+	device = vfio_open(cdev[0]);
+	if (device < 0)
+		return device;
+	rc = vfio_bind(device, iommu, &dev_id);
+	if (!rc)
+		rc = vfio_attach(device, ioasid);
+	if (!rc)
+		return device;
+	close(device);
+	return rc;
+}
+
+/*
  * Executes a command in slot @slot. @data is what is copied, or room for it.
  * Return: 0 or a negative errno, of the command or of the device.
  */

@@ -14,6 +14,7 @@
 #define PIN_WRITE	IOASID_ACCESS_PIN_WRITE
 
 const char *access_missing(char cdev[2][64]);
+int access_open(int iommu, __u32 ioasid);
 int access_run(int device, unsigned int slot, __u32 op, __u32 flags,
 	       __u64 iova, __u64 length, void *data);
 int access_pin(int device, __u64 iova, __u64 length, __u32 flags);

@@ -121,8 +121,6 @@ static bool trap_end(struct trap *trap)
 FIXTURE(access) {
 	int iommu;
 	int device;
-	char cdev[2][64];
-	__u32 dev_id;
 	__u32 ioasid;
 	char *mem;
 	struct counts counts;
@@ -130,33 +128,23 @@ FIXTURE(access) {
 
 FIXTURE_SETUP(access)
 {
-	const char *missing;
-
-	self->iommu = -1;
-	self->device = -1;
-	missing = access_missing(self->cdev);
-	if (missing)
-		SKIP(return, "%s", missing);
 	self->mem = mem_alloc(MEM_SIZE);
 	ASSERT_NE(NULL, self->mem);
 	COUNTS_BEGIN(&self->counts);
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	self->device = vfio_open(self->cdev[0]);
-	ASSERT_LE(0, self->device);
-	ASSERT_EQ(0, vfio_bind(self->device, self->iommu, &self->dev_id));
 	ASSERT_EQ(0, ioasid_alloc_dirty(self->iommu, &self->ioasid));
-	ASSERT_EQ(0, vfio_attach(self->device, self->ioasid));
+	self->device = access_open(self->iommu, self->ioasid);
+	if (self->device == -ENODEV)
+		SKIP(return, "no access test device");
+	ASSERT_LE(0, self->device);
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
 				self->mem, TEST_IOVA, MEM_SIZE));
 }
 
 FIXTURE_TEARDOWN(access)
 {
-	if (self->device >= 0)
-		close(self->device);
-	if (self->iommu < 0)
-		return;
+	close(self->device);
 	close(self->iommu);
 	COUNTS_END(&self->counts);
 }

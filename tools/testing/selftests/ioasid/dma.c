@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "device_utils.h"
+#include "device_fixture.h"
 #include "ioasid_utils.h"
 
 #define MEM_PAGES	16
@@ -30,19 +30,12 @@ FIXTURE(dma) {
 FIXTURE_SETUP(dma)
 {
 	struct dma_device devs[2];
-	int num;
 
-	COUNTS_BEGIN(&self->counts);
-	num = dev_find_alone(devs, 2);
-	if (num < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->dev = devs[0];
+	if (!DEVICE_BEGIN())
+		return;
 	self->second.fd = -1;
-	if (num > 1)
+	if (dev_find_alone(devs, 2) > 1)
 		self->second = devs[1];
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	self->mem = mem_alloc(MEM_PAGES * PAGE);
 	ASSERT_NE(NULL, self->mem);
@@ -51,11 +44,8 @@ FIXTURE_SETUP(dma)
 
 FIXTURE_TEARDOWN(dma)
 {
-	dev_close(&self->dev);
 	dev_close(&self->second);
-	if (self->iommu >= 0)
-		close(self->iommu);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 /* All of the memory at TEST_IOVA, and the device there. */

@@ -15,7 +15,7 @@
 
 #include "kselftest_harness.h"
 #include "access_utils.h"
-#include "device_utils.h"
+#include "device_fixture.h"
 #include "ioasid_utils.h"
 #include "test_iommu_utils.h"
 
@@ -36,16 +36,11 @@ FIXTURE(events) {
 FIXTURE_SETUP(events)
 {
 	self->events = -1;
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
+	if (!DEVICE_BEGIN())
+		return;
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->other));
-	self->mem = mem_alloc(8 * PAGE);
-	ASSERT_NE(NULL, self->mem);
+	MEM_BEGIN(8 * PAGE);
 	self->events = event_open(self->iommu);
 	ASSERT_LE(0, self->events);
 }
@@ -54,10 +49,7 @@ FIXTURE_TEARDOWN(events)
 {
 	if (self->events >= 0)
 		close(self->events);
-	dev_close(&self->dev);
-	if (self->iommu >= 0)
-		close(self->iommu);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 /* Return: what poll() says at once. */
@@ -186,16 +178,11 @@ TEST_F(events, child)
 /* In-kernel users are not hardware. */
 TEST_F(events, access)
 {
-	char cdev[2][64];
-	__u32 dev_id;
-	int device;
+	int device = access_open(self->iommu, self->ioasid);
 
-	if (access_missing(cdev))
+	if (device == -ENODEV)
 		SKIP(return, "no access test device");
-	device = vfio_open(cdev[0]);
 	ASSERT_LE(0, device);
-	ASSERT_EQ(0, vfio_bind(device, self->iommu, &dev_id));
-	ASSERT_EQ(0, vfio_attach(device, self->ioasid));
 	EXPECT_NOTHING();
 	close(device);
 	EXPECT_NOTHING();
@@ -203,24 +190,9 @@ TEST_F(events, access)
 
 /* ---- PASIDs ---- */
 
-static int use_pasids(struct _test_data_events *self)
-{
-	int rc;
-
-	if (test_iommu_missing())
-		return -ENODEV;
-	dev_close(&self->dev);
-	rc = test_iommu_remove_all();
-	if (!rc)
-		rc = test_iommu_make("a", NULL);
-	if (!rc)
-		rc = test_device_make("a", "one", NULL, &self->dev);
-	return rc ? rc : dev_open_bind(&self->dev, self->iommu);
-}
-
 TEST_F(events, pasids)
 {
-	if (use_pasids(self))
+	if (test_device_instead(NULL, &self->dev, self->iommu))
 		SKIP(return, "no test IOMMU");
 	ASSERT_EQ(0, vfio_attach_pasid(self->dev.fd, 1, self->ioasid));
 	EXPECT_USED(self->ioasid);
@@ -239,7 +211,7 @@ TEST_F(events, pasids)
 	ASSERT_EQ(0, vfio_detach_pasid(self->dev.fd, 2));
 	EXPECT_UNUSED(self->ioasid);
 	EXPECT_NOTHING();
-	EXPECT_EQ(0, test_iommu_remove_all());
+	EXPECT_EQ(0, test_device_end(&self->dev));
 }
 
 /* ---- what was revoked ---- */

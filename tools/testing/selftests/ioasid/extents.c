@@ -3,7 +3,7 @@
  * Registered memory while the kernel, or the process, moves pages about: swap,
  * migration, merging, MADV_DONTNEED, mremap, holes in files. The device stays
  * with the pages that were pinned, and what it has written is not lost after
- * they were let go. Fork is the business of prereg.c.
+ * they were let go. Fork is the business of prereg_process.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "device_utils.h"
+#include "device_fixture.h"
 #include "ioasid_utils.h"
 
 #define MEM_PAGES	64
@@ -37,12 +37,8 @@ FIXTURE(extents) {
 
 FIXTURE_SETUP(extents)
 {
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
+	if (!DEVICE_BEGIN())
+		return;
 	ASSERT_EQ(0, ioasid_alloc_prereg(self->iommu, &self->prereg));
 	ASSERT_EQ(0, ioasid_alloc_child(self->iommu, self->prereg,
 					&self->child));
@@ -76,9 +72,7 @@ FIXTURE_TEARDOWN(extents)
 	EXPECT_EQ(0, ioasid_unmap_all(self->iommu, self->prereg, NULL));
 	EXPECT_EQ(0, counts_read(&now));
 	EXPECT_EQ(self->counts.pins, now.pins);
-	dev_close(&self->dev);
-	close(self->iommu);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 /* All of the memory becomes visible for the device. */

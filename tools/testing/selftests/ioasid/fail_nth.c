@@ -19,7 +19,7 @@
 
 #include "kselftest_harness.h"
 #include "access_utils.h"
-#include "device_utils.h"
+#include "device_fixture.h"
 #include "ioasid_utils.h"
 #include "iommufd_utils.h"
 #include "test_iommu_utils.h"
@@ -120,20 +120,14 @@ FIXTURE_SETUP(fail_nth)
 	self->dev.fd = -1;
 	self->second.fd = -1;
 	test_iommu_remove_all();
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
+	if (!DEVICE_BEGIN())
+		return;
 	self->fail_nth = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
 	if (self->fail_nth < 0 || fault_setup())
 		SKIP(return, "the kernel has no fault injection");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->other));
-	self->mem = mem_alloc(MEM_PAGES * PAGE);
-	ASSERT_NE(NULL, self->mem);
-	memset(self->mem, 0x11, MEM_PAGES * PAGE);
+	MEM_BEGIN(MEM_PAGES * PAGE);
 	self->memfd = memfd_create("ioasid", MFD_CLOEXEC);
 	ASSERT_LE(0, self->memfd);
 	ASSERT_EQ(0, ftruncate(self->memfd, MEM_PAGES * PAGE));
@@ -335,6 +329,9 @@ static void run(struct __test_metadata *_metadata,
 	}
 }
 
+/* RUN(.call = this, .undo = that): members of a struct step that is used once */
+#define RUN(...) run(_metadata, self, &(const struct step){ __VA_ARGS__ })
+
 static int nothing(struct _test_data_fail_nth *self)
 {
 	return 0;
@@ -401,70 +398,41 @@ static int call_extension(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, open, 60)
 {
-	struct step step = {
-		.call = call_open,
-		.undo = nothing,
-		.errors = { -ENOMEM },
-	};
-
-	run(_metadata, self, &step);
+	RUN(.call = call_open, .undo = nothing, .errors = { -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, alloc, 60)
 {
-	struct step step = {
-		.call = call_alloc,
-		.undo = call_free,
-		.errors = { -ENOMEM },
-	};
-
 	ASSERT_EQ(0, ioasid_free(self->iommu, self->other));
-	run(_metadata, self, &step);
+	RUN(.call = call_alloc, .undo = call_free, .errors = { -ENOMEM });
 }
 
 /* A wait that is interrupted when there is nothing to wait for is over. */
 TEST_F_TIMEOUT(fail_nth, free, 60)
 {
-	struct step step = { .call = call_free, .undo = call_alloc };
-
-	run(_metadata, self, &step);
+	RUN(.call = call_free, .undo = call_alloc);
 }
 
 TEST_F_TIMEOUT(fail_nth, ioasid_get_info, 60)
 {
-	struct step step = {
-		.call = call_ioasid_info,
-		.undo = nothing,
-		.errors = { -ENOMEM },
-	};
-
 	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
-	run(_metadata, self, &step);
+	RUN(.call = call_ioasid_info, .undo = nothing, .errors = { -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, device_get_info, 60)
 {
-	struct step step = {
-		.call = call_device_info,
-		.undo = nothing,
-		.errors = { -ENOMEM, -EOPNOTSUPP },
-	};
-
-	run(_metadata, self, &step);
+	RUN(.call = call_device_info, .undo = nothing,
+	    .errors = { -ENOMEM, -EOPNOTSUPP });
 }
 
 TEST_F_TIMEOUT(fail_nth, device_set_cookie, 60)
 {
-	struct step step = { .call = call_cookie, .undo = nothing };
-
-	run(_metadata, self, &step);
+	RUN(.call = call_cookie, .undo = nothing);
 }
 
 TEST_F_TIMEOUT(fail_nth, check_extension, 60)
 {
-	struct step step = { .call = call_extension, .undo = nothing };
-
-	run(_metadata, self, &step);
+	RUN(.call = call_extension, .undo = nothing);
 }
 
 /* ---- mappings ---- */
@@ -588,113 +556,68 @@ static int make_several(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, map_idle, 60)
 {
-	struct step step = {
-		.call = call_map,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR },
-	};
-
-	run(_metadata, self, &step);
+	RUN(.call = call_map, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR });
 }
 
 TEST_F_TIMEOUT(fail_nth, map, 60)
 {
-	struct step step = {
-		.call = call_map,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_map, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, map_scattered, 60)
 {
-	struct step step = {
-		.call = call_map_scattered,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, make_scattered(self));
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_map_scattered, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, map_page, 60)
 {
-	struct step step = {
-		.call = call_map_page,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_map_page, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, map_file, 60)
 {
-	struct step step = {
-		.call = call_map_file,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
 	/* Its pages are made once; the file keeps them. */
 	ASSERT_EQ(0, fallocate(self->memfd, 0, 0, MEM_PAGES * PAGE));
-	run(_metadata, self, &step);
+	RUN(.call = call_map_file, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM });
 }
 
 TEST_F_TIMEOUT(fail_nth, map_file_not_read_yet, 60)
 {
-	struct step step = {
-		.call = call_map_two_of_file,
-		.prepare = renew_file,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EINVAL, -EFAULT },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_map_two_of_file, .prepare = renew_file,
+	    .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EINVAL, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, map_huge, 60)
 {
-	struct step step = {
-		.call = call_map_huge,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM },
-	};
-
 	if (make_huge_file(self))
 		SKIP(return, "no free huge page");
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_map_huge, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM });
 }
 
 TEST_F_TIMEOUT(fail_nth, map_alloc_iova, 60)
 {
-	struct step step = {
-		.call = call_map_alloc,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_map_alloc, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 /* A second table: what the first one holds already is taken out again. */
 TEST_F_TIMEOUT(fail_nth, map_two_tables, 60)
 {
-	struct step step = {
-		.call = call_map_page,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
 	struct dma_device dev[2];
 	struct iommu_ioasid_info info;
 	int space;
@@ -715,23 +638,18 @@ TEST_F_TIMEOUT(fail_nth, map_two_tables, 60)
 		ASSERT_EQ(0, vfio_detach(self->second.fd));
 	}
 	ASSERT_EQ(2, info.num_tables);
-	run(_metadata, self, &step);
+	RUN(.call = call_map_page, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 /* It needs no memory, and is all or nothing. */
 TEST_F_TIMEOUT(fail_nth, unmap, 60)
 {
-	struct step step = {
-		.call = call_unmap_all,
-		.prepare = map_several,
-		.undo = nothing,
-		.errors = { -EINTR },
-	};
-
 	if (make_several(self))
 		SKIP(return, "no free huge page");
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_unmap_all, .prepare = map_several, .undo = nothing,
+	    .errors = { -EINTR });
 }
 
 /* ---- attachment ---- */
@@ -785,41 +703,24 @@ static int use_group(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, attach, 60)
 {
-	struct step step = {
-		.call = call_attach,
-		.undo = call_detach,
-		.errors = ATTACH_ERRORS,
-	};
-
 	ASSERT_EQ(0, call_map(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach, .undo = call_detach, .errors = ATTACH_ERRORS);
 	ASSERT_EQ(0, call_attach(self));
 	EXPECT_TRUE(can_copy(self, &self->dev));
 }
 
 TEST_F_TIMEOUT(fail_nth, attach_several_mappings, 60)
 {
-	struct step step = {
-		.call = call_attach,
-		.undo = call_detach,
-		.errors = { -ENOMEM, -EINTR, -EFAULT, -EBUSY, -EINVAL,
-			    -EOPNOTSUPP, -EPERM },
-	};
-
 	if (make_several(self))
 		SKIP(return, "no free huge page");
 	ASSERT_EQ(0, map_several(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach, .undo = call_detach,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT, -EBUSY, -EINVAL, -EOPNOTSUPP, -EPERM });
 }
 
 /* The memory belongs to another process. */
 TEST_F_TIMEOUT(fail_nth, attach_foreign_memory, 60)
 {
-	struct step step = {
-		.call = call_attach,
-		.undo = call_detach,
-		.errors = ATTACH_ERRORS,
-	};
 	int fds[2], status;
 	char byte = 0;
 	pid_t pid;
@@ -840,7 +741,7 @@ TEST_F_TIMEOUT(fail_nth, attach_foreign_memory, 60)
 	}
 	EXPECT_EQ(1, read(fds[0], &byte, 1));
 	EXPECT_EQ(1, byte);
-	run(_metadata, self, &step);
+	RUN(.call = call_attach, .undo = call_detach, .errors = ATTACH_ERRORS);
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	close(fds[0]);
@@ -850,11 +751,6 @@ TEST_F_TIMEOUT(fail_nth, attach_foreign_memory, 60)
 /* One that could share the table of another gets its own if it must. */
 TEST_F_TIMEOUT(fail_nth, attach_to_table, 60)
 {
-	struct step step = {
-		.call = call_attach_second,
-		.undo = call_detach_second,
-		.errors = { -ENOMEM, -EBUSY },
-	};
 	struct dma_device dev[2];
 
 	if (dev_find_alone(dev, 2) < 2)
@@ -863,73 +759,53 @@ TEST_F_TIMEOUT(fail_nth, attach_to_table, 60)
 	ASSERT_EQ(0, dev_open_bind(&self->second, self->iommu));
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach_second, .undo = call_detach_second,
+	    .errors = { -ENOMEM, -EBUSY });
 	EXPECT_TRUE(can_copy(self, &self->dev));
 }
 
 TEST_F_TIMEOUT(fail_nth, attach_second_of_group, 60)
 {
-	struct step step = {
-		.call = call_attach_second,
-		.undo = call_detach_second,
-		.errors = { -ENOMEM },
-	};
-
 	if (use_group(self))
 		SKIP(return, "no two DMA devices in one IOMMU group");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach_second, .undo = call_detach_second,
+	    .errors = { -ENOMEM });
 	EXPECT_TRUE(can_copy(self, &self->second));
 }
 
 /* A move that fails leaves the device where it was, with its DMA. */
 TEST_F_TIMEOUT(fail_nth, replace, 60)
 {
-	struct step step = {
-		.call = call_attach_other,
-		.undo = call_attach,
-		.errors = ATTACH_ERRORS,
-	};
-
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach(self));
 	ASSERT_EQ(0, map_other(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach_other, .undo = call_attach,
+	    .errors = ATTACH_ERRORS);
 	EXPECT_TRUE(can_copy(self, &self->dev));
 }
 
 TEST_F_TIMEOUT(fail_nth, replace_group, 60)
 {
-	struct step step = {
-		.call = call_attach_other,
-		.undo = call_attach,
-		.errors = ATTACH_ERRORS,
-	};
-
 	if (use_group(self))
 		SKIP(return, "no two DMA devices in one IOMMU group");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach(self));
 	ASSERT_EQ(0, call_attach_second(self));
 	ASSERT_EQ(0, map_other(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach_other, .undo = call_attach,
+	    .errors = ATTACH_ERRORS);
 	EXPECT_TRUE(can_copy(self, &self->dev));
 	EXPECT_TRUE(can_copy(self, &self->second));
 }
 
 TEST_F_TIMEOUT(fail_nth, detach, 60)
 {
-	struct step step = {
-		.call = call_detach,
-		.prepare = call_attach,
-		.undo = nothing,
-	};
-
 	if (make_several(self))
 		SKIP(return, "no free huge page");
 	ASSERT_EQ(0, map_several(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_detach, .prepare = call_attach, .undo = nothing);
 }
 
 /*
@@ -997,31 +873,18 @@ static int open_second(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, bind, 60)
 {
-	struct step step = {
-		.call = call_bind,
-		.prepare = reopen,
-		.undo = close_device,
-		.errors = { -ENOMEM, -EBUSY },
-		.any_error = true,
-	};
-
-	run(_metadata, self, &step);
+	RUN(.call = call_bind, .prepare = reopen, .undo = close_device,
+	    .errors = { -ENOMEM, -EBUSY }, .any_error = true);
 }
 
 TEST_F_TIMEOUT(fail_nth, bind_second_of_group, 60)
 {
-	struct step step = {
-		.call = call_bind_second,
-		.prepare = open_second,
-		.undo = close_second,
-		.errors = { -ENOMEM, -EBUSY },
-		.any_error = true,
-	};
-
 	if (use_group(self))
 		SKIP(return, "no two DMA devices in one IOMMU group");
 	dev_close(&self->second);
-	run(_metadata, self, &step);
+	RUN(.call = call_bind_second, .prepare = open_second,
+	    .undo = close_second, .errors = { -ENOMEM, -EBUSY },
+	    .any_error = true);
 }
 
 /*
@@ -1057,11 +920,8 @@ static int use_dirty_device(struct _test_data_fail_nth *self)
 	if (test_iommu_missing())
 		return -ENODEV;
 	rc = use_dirty(self);
-	if (!rc)
-		rc = test_iommu_make("fail", "page_sizes=0x1000");
-	if (!rc)
-		rc = test_device_make("fail", "one", NULL, &self->second);
-	return rc ? rc : dev_open_bind(&self->second, self->iommu);
+	return rc ? rc : test_device_begin("page_sizes=0x1000", &self->second,
+					   self->iommu);
 }
 
 static int call_start(struct _test_data_fail_nth *self)
@@ -1124,132 +984,80 @@ static int call_unmap_dirty(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, dirty_map, 60)
 {
-	struct step step = {
-		.call = call_map,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR },
-	};
-
 	ASSERT_EQ(0, use_dirty(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_map, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR });
 }
 
 TEST_F_TIMEOUT(fail_nth, dirty_start, 60)
 {
-	struct step step = {
-		.call = call_start,
-		.undo = call_stop,
-		.errors = { -EINTR },
-	};
-
 	ASSERT_EQ(0, use_dirty(self));
 	ASSERT_EQ(0, call_map(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_start, .undo = call_stop, .errors = { -EINTR });
 }
 
 TEST_F_TIMEOUT(fail_nth, dirty_start_device, 60)
 {
-	struct step step = {
-		.call = call_start,
-		.undo = call_stop,
-		.errors = { -EINTR, -EIO },
-	};
-
 	if (use_dirty_device(self))
 		SKIP(return, "no test IOMMU");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach_second(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_start, .undo = call_stop, .errors = { -EINTR, -EIO });
 }
 
 TEST_F_TIMEOUT(fail_nth, dirty_stop, 60)
 {
-	struct step step = {
-		.call = call_stop,
-		.prepare = call_start,
-		.undo = nothing,
-		.errors = { -EINTR },
-	};
-
 	ASSERT_EQ(0, use_dirty(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_stop, .prepare = call_start, .undo = nothing,
+	    .errors = { -EINTR });
 }
 
 TEST_F_TIMEOUT(fail_nth, dirty_get, 60)
 {
-	struct step step = {
-		.call = call_dirty_get,
-		.undo = nothing,
-		.errors = { -EINTR, -ENOMEM },
-	};
-
 	ASSERT_EQ(0, use_dirty(self));
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_start(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_dirty_get, .undo = nothing,
+	    .errors = { -EINTR, -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, dirty_get_device, 60)
 {
-	struct step step = {
-		.call = call_dirty_get,
-		.prepare = touch_page,
-		.undo = nothing,
-		.errors = { -EINTR, -ENOMEM, -EIO },
-	};
-
 	if (use_dirty_device(self))
 		SKIP(return, "no test IOMMU");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_attach_second(self));
 	ASSERT_EQ(0, call_start(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_dirty_get, .prepare = touch_page, .undo = nothing,
+	    .errors = { -EINTR, -ENOMEM, -EIO });
 }
 
 TEST_F_TIMEOUT(fail_nth, dirty_unmap, 60)
 {
-	struct step step = {
-		.call = call_unmap_dirty,
-		.prepare = call_map,
-		.undo = nothing,
-		.errors = { -EINTR, -ENOMEM },
-	};
-
 	ASSERT_EQ(0, use_dirty(self));
 	ASSERT_EQ(0, call_start(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_unmap_dirty, .prepare = call_map, .undo = nothing,
+	    .errors = { -EINTR, -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, dirty_unmap_device, 60)
 {
-	struct step step = {
-		.call = call_unmap_dirty,
-		.prepare = map_touch,
-		.undo = nothing,
-		.errors = { -EINTR, -ENOMEM },
-	};
-
 	if (use_dirty_device(self))
 		SKIP(return, "no test IOMMU");
 	ASSERT_EQ(0, call_attach_second(self));
 	ASSERT_EQ(0, call_start(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_unmap_dirty, .prepare = map_touch, .undo = nothing,
+	    .errors = { -EINTR, -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, dirty_attach, 60)
 {
-	struct step step = {
-		.call = call_attach_second,
-		.undo = call_detach_second,
-		.errors = { -ENOMEM, -EINTR, -EFAULT, -EBUSY, -EINVAL,
-			    -EOPNOTSUPP, -EIO },
-	};
-
 	if (use_dirty_device(self))
 		SKIP(return, "no test IOMMU");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, call_start(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach_second, .undo = call_detach_second,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT, -EBUSY, -EINVAL, -EOPNOTSUPP, -EIO });
 }
 
 /* ---- devices of VFIO groups ---- */
@@ -1309,31 +1117,20 @@ static int close_group_device(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, group_set_container, 60)
 {
-	struct step step = {
-		.call = call_set_container,
-		.prepare = open_fresh,
-		.undo = unset_container,
-		.errors = { -ENOMEM },
-	};
-
 	if (open_group(self))
 		SKIP(return, "VFIO has no groups");
-	run(_metadata, self, &step);
+	RUN(.call = call_set_container, .prepare = open_fresh,
+	    .undo = unset_container, .errors = { -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, group_get_device, 60)
 {
-	struct step step = {
-		.call = call_get_device_fd,
-		.prepare = prepare_container,
-		.undo = close_group_device,
-		.errors = { -ENOMEM, -EBUSY, -EINVAL, -EOPNOTSUPP },
-		.any_error = true,
-	};
-
 	if (open_group(self))
 		SKIP(return, "VFIO has no groups");
-	run(_metadata, self, &step);
+	RUN(.call = call_get_device_fd, .prepare = prepare_container,
+	    .undo = close_group_device,
+	    .errors = { -ENOMEM, -EBUSY, -EINVAL, -EOPNOTSUPP },
+	    .any_error = true);
 }
 
 /* ---- in-kernel access ---- */
@@ -1450,84 +1247,55 @@ static int attach_pinned(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, access_bind, 60)
 {
-	struct step step = {
-		.call = bind_access,
-		.prepare = open_access,
-		.undo = close_access,
-		.errors = { -ENOMEM },
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
-	run(_metadata, self, &step);
+	RUN(.call = bind_access, .prepare = open_access, .undo = close_access,
+	    .errors = { -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, access_attach, 60)
 {
-	struct step step = { .call = attach_access, .undo = detach_access };
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, open_access(self));
 	ASSERT_EQ(0, bind_access(self));
-	run(_metadata, self, &step);
+	RUN(.call = attach_access, .undo = detach_access);
 }
 
 TEST_F_TIMEOUT(fail_nth, access_replace, 60)
 {
-	struct step step = {
-		.call = attach_access_other,
-		.prepare = call_pin,
-		.undo = attach_access,
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, open_attached_access(self));
-	run(_metadata, self, &step);
+	RUN(.call = attach_access_other, .prepare = call_pin,
+	    .undo = attach_access);
 }
 
 TEST_F_TIMEOUT(fail_nth, access_pin, 60)
 {
-	struct step step = {
-		.call = call_pin,
-		.undo = unpin_access,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, open_attached_access(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_pin, .undo = unpin_access,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 /* A pin is written down where it may be tracked. */
 TEST_F_TIMEOUT(fail_nth, dirty_access_pin, 60)
 {
-	struct step step = {
-		.call = call_pin,
-		.undo = unpin_access,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, use_dirty(self));
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, open_attached_access(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_pin, .undo = unpin_access,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, access_pin_two_mappings, 60)
 {
-	struct step step = {
-		.call = call_pin_two,
-		.undo = unpin_two,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, READ_WRITE,
@@ -1536,66 +1304,44 @@ TEST_F_TIMEOUT(fail_nth, access_pin_two_mappings, 60)
 				self->mem + 8 * PAGE, TEST_IOVA + 8 * PAGE,
 				8 * PAGE));
 	ASSERT_EQ(0, open_attached_access(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_pin_two, .undo = unpin_two,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, access_unpin, 60)
 {
-	struct step step = {
-		.call = call_unpin,
-		.prepare = call_pin,
-		.undo = nothing,
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, open_attached_access(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_unpin, .prepare = call_pin, .undo = nothing);
 }
 
 TEST_F_TIMEOUT(fail_nth, access_rw, 60)
 {
-	struct step step = {
-		.call = call_access_read,
-		.undo = attach_access_again,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, open_attached_access(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_access_read, .undo = attach_access_again,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, access_unmap, 60)
 {
-	struct step step = {
-		.call = call_unmap_all,
-		.prepare = map_pinned,
-		.undo = nothing,
-		.errors = { -EINTR },
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, open_attached_access(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_unmap_all, .prepare = map_pinned, .undo = nothing,
+	    .errors = { -EINTR });
 }
 
 TEST_F_TIMEOUT(fail_nth, access_close, 60)
 {
-	struct step step = {
-		.call = close_access,
-		.prepare = attach_pinned,
-		.undo = nothing,
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, call_map(self));
-	run(_metadata, self, &step);
+	RUN(.call = close_access, .prepare = attach_pinned, .undo = nothing);
 }
 
 /* ---- registered memory, children, batches ---- */
@@ -1674,81 +1420,49 @@ static int call_alloc_exact(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, alloc_child, 60)
 {
-	struct step step = {
-		.call = call_alloc_exact,
-		.undo = call_free,
-		.errors = { -ENOMEM },
-	};
-
 	ASSERT_EQ(0, use_prereg(self));
 	ASSERT_EQ(0, call_free(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_alloc_exact, .undo = call_free, .errors = { -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, prereg_map, 60)
 {
-	struct step step = {
-		.call = call_map,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, use_prereg(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_map, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, prereg_map_file, 60)
 {
-	struct step step = {
-		.call = call_map_file,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM },
-	};
-
 	ASSERT_EQ(0, use_prereg(self));
 	ASSERT_EQ(0, fallocate(self->memfd, 0, 0, MEM_PAGES * PAGE));
-	run(_metadata, self, &step);
+	RUN(.call = call_map_file, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM });
 }
 
 TEST_F_TIMEOUT(fail_nth, child_map, 60)
 {
-	struct step step = {
-		.call = call_show,
-		.undo = call_hide,
-		.errors = { -ENOMEM, -EINTR },
-	};
-
 	ASSERT_EQ(0, use_pieces(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_show, .undo = call_hide,
+	    .errors = { -ENOMEM, -EINTR });
 }
 
 TEST_F_TIMEOUT(fail_nth, child_unmap, 60)
 {
-	struct step step = {
-		.call = call_hide,
-		.prepare = call_show,
-		.undo = nothing,
-		.errors = { -EINTR },
-	};
-
 	ASSERT_EQ(0, use_pieces(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_hide, .prepare = call_show, .undo = nothing,
+	    .errors = { -EINTR });
 }
 
 /* The child's device has the root pin its memory. */
 TEST_F_TIMEOUT(fail_nth, child_attach, 60)
 {
-	struct step step = {
-		.call = call_attach_other,
-		.undo = call_detach,
-		.errors = ATTACH_ERRORS,
-	};
-
 	ASSERT_EQ(0, use_parent(self));
 	ASSERT_EQ(0, call_map(self));
 	ASSERT_EQ(0, ioasid_show(self->iommu, self->other, READ_WRITE,
 				 TEST_IOVA, TEST_IOVA, 8 * PAGE));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach_other, .undo = call_detach,
+	    .errors = ATTACH_ERRORS);
 	ASSERT_EQ(0, call_attach_other(self));
 	EXPECT_TRUE(can_copy(self, &self->dev));
 }
@@ -1776,35 +1490,23 @@ static int show_pinned(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, revoke, 60)
 {
-	struct step step = {
-		.call = call_revoke,
-		.prepare = map_and_show,
-		.undo = nothing,
-		.errors = { -EINTR },
-	};
-
 	ASSERT_EQ(0, use_prereg(self));
 	ASSERT_EQ(0, call_attach_other(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_revoke, .prepare = map_and_show, .undo = nothing,
+	    .errors = { -EINTR });
 }
 
 /* An in-kernel user of the child has to let go. */
 TEST_F_TIMEOUT(fail_nth, revoke_access, 60)
 {
-	struct step step = {
-		.call = call_revoke,
-		.prepare = show_pinned,
-		.undo = nothing,
-		.errors = { -EINTR },
-	};
-
 	if (access_missing(self->access_cdev))
 		SKIP(return, "no access test device");
 	ASSERT_EQ(0, use_prereg(self));
 	ASSERT_EQ(0, open_access(self));
 	ASSERT_EQ(0, bind_access(self));
 	ASSERT_EQ(0, attach_access_other(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_revoke, .prepare = show_pinned, .undo = nothing,
+	    .errors = { -EINTR });
 }
 
 static int call_replace(struct _test_data_fail_nth *self)
@@ -1827,15 +1529,9 @@ static int map_to_replace(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, map_replace, 60)
 {
-	struct step step = {
-		.call = call_replace,
-		.prepare = map_to_replace,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_replace, .prepare = map_to_replace,
+	    .undo = call_unmap_all, .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 /* After a failure the device finds what it found before. */
@@ -1945,27 +1641,16 @@ static int call_batch_unmap(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, batch, 60)
 {
-	struct step step = {
-		.call = call_batch,
-		.undo = call_unmap_all,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_batch, .undo = call_unmap_all,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, batch_unmap, 60)
 {
-	struct step step = {
-		.call = call_batch_unmap,
-		.prepare = call_batch,
-		.undo = nothing,
-		.errors = { -EINTR },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_batch_unmap, .prepare = call_batch, .undo = nothing,
+	    .errors = { -EINTR });
 }
 
 TEST_F_TIMEOUT(fail_nth, batch_uring, 60)
@@ -2108,24 +1793,14 @@ static int call_change_process(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, ioas_alloc, 60)
 {
-	struct step step = {
-		.call = call_ioas_alloc,
-		.undo = call_ioas_destroy,
-		.errors = { -ENOMEM },
-	};
-
 	ASSERT_EQ(0, ioasid_free(self->iommu, self->other));
-	run(_metadata, self, &step);
+	RUN(.call = call_ioas_alloc, .undo = call_ioas_destroy,
+	    .errors = { -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, ioas_destroy, 60)
 {
-	struct step step = {
-		.call = call_ioas_destroy,
-		.undo = call_ioas_alloc,
-	};
-
-	run(_metadata, self, &step);
+	RUN(.call = call_ioas_destroy, .undo = call_ioas_alloc);
 }
 
 TEST_F_TIMEOUT(fail_nth, ioas_map, 60)
@@ -2145,105 +1820,63 @@ TEST_F_TIMEOUT(fail_nth, ioas_map, 60)
 
 TEST_F_TIMEOUT(fail_nth, ioas_map_single_pages, 60)
 {
-	struct step step = {
-		.call = call_ioas_map,
-		.undo = call_ioas_unmap,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, call_huge_pages_off(self));
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_ioas_map, .undo = call_ioas_unmap,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, ioas_map_file, 60)
 {
-	struct step step = {
-		.call = call_ioas_map_file,
-		.undo = call_ioas_unmap,
-		.errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
 	ASSERT_EQ(0, fallocate(self->memfd, 0, 0, MEM_PAGES * PAGE));
-	run(_metadata, self, &step);
+	RUN(.call = call_ioas_map_file, .undo = call_ioas_unmap,
+	    .errors = { -ENOMEM, -EINTR, -EINVAL, -EPERM });
 }
 
 TEST_F_TIMEOUT(fail_nth, ioas_copy, 60)
 {
-	struct step step = {
-		.call = call_ioas_copy,
-		.undo = call_ioas_unmap,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, make_source(self));
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_ioas_copy, .undo = call_ioas_unmap,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, ioas_unmap, 60)
 {
-	struct step step = {
-		.call = call_ioas_unmap,
-		.prepare = call_ioas_copy,
-		.undo = nothing,
-		.errors = { -EINTR },
-	};
-
 	ASSERT_EQ(0, make_source(self));
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_ioas_unmap, .prepare = call_ioas_copy, .undo = nothing,
+	    .errors = { -EINTR });
 }
 
 TEST_F_TIMEOUT(fail_nth, ioas_allow_iovas, 60)
 {
-	struct step step = {
-		.call = call_ioas_allow,
-		.undo = ioas_allow_all,
-		.errors = { -ENOMEM },
-	};
-
-	run(_metadata, self, &step);
+	RUN(.call = call_ioas_allow, .undo = ioas_allow_all,
+	    .errors = { -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, ioas_iova_ranges, 60)
 {
-	struct step step = {
-		.call = call_ioas_ranges,
-		.undo = nothing,
-		.errors = { -ENOMEM },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_ioas_ranges, .undo = nothing, .errors = { -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, option, 60)
 {
-	struct step step = {
-		.call = call_huge_pages_off,
-		.undo = huge_pages_on,
-	};
-
 	ASSERT_EQ(0, make_source(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_huge_pages_off, .undo = huge_pages_on);
 }
 
 TEST_F_TIMEOUT(fail_nth, ioas_change_process, 60)
 {
-	struct step step = {
-		.call = call_change_process,
-		.undo = nothing,
-		.errors = { -ENOMEM, -EINTR },
-	};
-
 	ASSERT_EQ(0, call_attach(self));
 	/* The native interface counts against the process. */
 	ASSERT_EQ(0, call_map_file(self));
 	ASSERT_EQ(0, ioas_copy(self->iommu, self->ioasid, TEST_IOVA,
 			       self->other, TEST_IOVA, 4 * PAGE, IOAS_RW));
-	run(_metadata, self, &step);
+	RUN(.call = call_change_process, .undo = nothing,
+	    .errors = { -ENOMEM, -EINTR });
 }
 
 /* ---- page tables that the user names ---- */
@@ -2296,11 +1929,7 @@ static int use_able_device(struct _test_data_fail_nth *self)
 
 	if (test_iommu_missing())
 		return -ENODEV;
-	rc = test_iommu_make("fail", "pri=1");
-	if (!rc)
-		rc = test_device_make("fail", "one", NULL, &self->second);
-	if (!rc)
-		rc = dev_open_bind(&self->second, self->iommu);
+	rc = test_device_begin("pri=1", &self->second, self->iommu);
 	if (!rc)
 		rc = call_ioas_map(self);
 	return rc ? rc : hwpt_alloc(self->iommu, self->second.dev_id,
@@ -2386,55 +2015,35 @@ TEST_F_TIMEOUT(fail_nth, hwpt_alloc, 60)
 
 TEST_F_TIMEOUT(fail_nth, hwpt_destroy, 60)
 {
-	struct step step = {
-		.call = call_hwpt_destroy,
-		.undo = call_hwpt_alloc,
-	};
-
 	ASSERT_EQ(0, call_ioas_map(self));
 	ASSERT_EQ(0, call_hwpt_alloc(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_hwpt_destroy, .undo = call_hwpt_alloc);
 }
 
 TEST_F_TIMEOUT(fail_nth, hwpt_attach, 60)
 {
-	struct step step = {
-		.call = call_attach_hwpt,
-		.undo = call_detach,
-		.errors = { -ENOMEM, -EBUSY, -EINVAL },
-	};
-
 	ASSERT_EQ(0, call_ioas_map(self));
 	ASSERT_EQ(0, call_hwpt_alloc(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach_hwpt, .undo = call_detach,
+	    .errors = { -ENOMEM, -EBUSY, -EINVAL });
 	ASSERT_EQ(0, call_attach_hwpt(self));
 	EXPECT_TRUE(can_copy(self, &self->dev));
 }
 
 TEST_F_TIMEOUT(fail_nth, hwpt_replace, 60)
 {
-	struct step step = {
-		.call = call_attach_hwpt,
-		.undo = call_attach,
-		.errors = { -ENOMEM, -EBUSY, -EINVAL },
-	};
-
 	ASSERT_EQ(0, call_ioas_map(self));
 	ASSERT_EQ(0, call_hwpt_alloc(self));
 	ASSERT_EQ(0, call_attach(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach_hwpt, .undo = call_attach,
+	    .errors = { -ENOMEM, -EBUSY, -EINVAL });
 	EXPECT_TRUE(can_copy(self, &self->dev));
 }
 
 TEST_F_TIMEOUT(fail_nth, hw_info, 60)
 {
-	struct step step = {
-		.call = call_hw_info,
-		.undo = nothing,
-		.errors = { -ENOMEM, -ENODEV },
-	};
-
-	run(_metadata, self, &step);
+	RUN(.call = call_hw_info, .undo = nothing,
+	    .errors = { -ENOMEM, -ENODEV });
 }
 
 TEST_F_TIMEOUT(fail_nth, fault_queue, 60)
@@ -2452,72 +2061,49 @@ TEST_F_TIMEOUT(fail_nth, fault_queue, 60)
 
 TEST_F_TIMEOUT(fail_nth, hwpt_nested, 60)
 {
-	struct step step = {
-		.call = call_hwpt_nested,
-		.undo = call_hwpt_destroy,
-		.errors = { -ENOMEM },
-	};
-
 	if (use_able_device(self))
 		SKIP(return, "no test IOMMU");
 	ASSERT_EQ(0, call_fault_queue(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_hwpt_nested, .undo = call_hwpt_destroy,
+	    .errors = { -ENOMEM });
 }
 
 TEST_F_TIMEOUT(fail_nth, hwpt_nested_attach, 60)
 {
-	struct step step = {
-		.call = call_attach_nested,
-		.undo = call_detach_second,
-		.errors = { -ENOMEM, -EBUSY, -EINVAL },
-	};
-
 	if (use_able_device(self))
 		SKIP(return, "no test IOMMU");
 	ASSERT_EQ(0, call_fault_queue(self));
 	ASSERT_EQ(0, call_hwpt_nested(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_attach_nested, .undo = call_detach_second,
+	    .errors = { -ENOMEM, -EBUSY, -EINVAL });
 }
 
 TEST_F_TIMEOUT(fail_nth, hwpt_invalidate, 60)
 {
-	struct step step = { .call = call_invalidate, .undo = nothing };
-
 	if (use_able_device(self))
 		SKIP(return, "no test IOMMU");
 	ASSERT_EQ(0, call_fault_queue(self));
 	ASSERT_EQ(0, call_hwpt_nested(self));
 	ASSERT_EQ(0, call_attach_nested(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_invalidate, .undo = nothing);
 }
 
 TEST_F_TIMEOUT(fail_nth, hwpt_set_dirty, 60)
 {
-	struct step step = {
-		.call = call_hwpt_track,
-		.undo = hwpt_track_off,
-		.errors = { -EINTR, -EIO },
-	};
-
 	if (use_tracked_device(self))
 		SKIP(return, "no test IOMMU");
-	run(_metadata, self, &step);
+	RUN(.call = call_hwpt_track, .undo = hwpt_track_off,
+	    .errors = { -EINTR, -EIO });
 }
 
 /* What a call that fails has cleared the next one reports. */
 TEST_F_TIMEOUT(fail_nth, hwpt_get_dirty, 60)
 {
-	struct step step = {
-		.call = call_hwpt_dirty,
-		.prepare = touch_page,
-		.undo = nothing,
-		.errors = { -ENOMEM, -EINTR, -EIO },
-	};
-
 	if (use_tracked_device(self))
 		SKIP(return, "no test IOMMU");
 	ASSERT_EQ(0, call_hwpt_track(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_hwpt_dirty, .prepare = touch_page, .undo = nothing,
+	    .errors = { -ENOMEM, -EINTR, -EIO });
 }
 
 /* ---- containers ---- */
@@ -2563,27 +2149,16 @@ static int use_type1(struct _test_data_fail_nth *self)
 
 TEST_F_TIMEOUT(fail_nth, type1_map, 60)
 {
-	struct step step = {
-		.call = call_type1_map,
-		.undo = call_type1_unmap,
-		.errors = { -ENOMEM, -EINTR, -EFAULT },
-	};
-
 	ASSERT_EQ(0, use_type1(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_type1_map, .undo = call_type1_unmap,
+	    .errors = { -ENOMEM, -EINTR, -EFAULT });
 }
 
 TEST_F_TIMEOUT(fail_nth, type1_unmap, 60)
 {
-	struct step step = {
-		.call = call_type1_unmap,
-		.prepare = call_type1_map,
-		.undo = nothing,
-		.errors = { -EINTR },
-	};
-
 	ASSERT_EQ(0, use_type1(self));
-	run(_metadata, self, &step);
+	RUN(.call = call_type1_unmap, .prepare = call_type1_map,
+	    .undo = nothing, .errors = { -EINTR });
 }
 
 /*

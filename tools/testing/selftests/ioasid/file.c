@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "device_utils.h"
+#include "device_fixture.h"
 #include "ioasid_utils.h"
 
 #define FILE_PAGES	16
@@ -81,9 +81,8 @@ FIXTURE_SETUP(file)
 {
 	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
+	if (!DEVICE_BEGIN())
+		return;
 	if (variant->huge && !have_huge(2))
 		SKIP(return, "no two free huge pages");
 	if (variant->huge)
@@ -92,9 +91,6 @@ FIXTURE_SETUP(file)
 	self->fd = memfd_create("ioasid", flags);
 	ASSERT_LE(0, self->fd);
 	ASSERT_EQ(0, ftruncate(self->fd, file_size(variant)));
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	self->result = mem_alloc(PAGE);
 	ASSERT_NE(NULL, self->result);
@@ -106,11 +102,9 @@ FIXTURE_SETUP(file)
 
 FIXTURE_TEARDOWN(file)
 {
-	dev_close(&self->dev);
-	close(self->iommu);
 	if (self->fd >= 0)
 		close(self->fd);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 static int map_fd(struct _test_data_file *self, __u32 flags, int fd,
@@ -541,12 +535,8 @@ FIXTURE(other) {
 
 FIXTURE_SETUP(other)
 {
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
+	if (!DEVICE_BEGIN())
+		return;
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	snprintf(self->dir, sizeof(self->dir), "/tmp/ioasid.XXXXXX");
@@ -556,11 +546,9 @@ FIXTURE_SETUP(other)
 
 FIXTURE_TEARDOWN(other)
 {
-	dev_close(&self->dev);
-	close(self->iommu);
 	umount2(self->dir, MNT_DETACH);
 	rmdir(self->dir);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 static int map_other(struct _test_data_other *self, int fd)

@@ -69,11 +69,9 @@ FIXTURE_SETUP(dirty)
 		SKIP(return, "no two free huge pages");
 	snprintf(settings, sizeof(settings), "page_sizes=0x%lx",
 		 variant->huge ? PAGE | HUGE_SIZE : PAGE);
-	ASSERT_EQ(0, test_iommu_make("a", settings));
-	ASSERT_EQ(0, test_device_make("a", "one", NULL, &self->dev));
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
+	ASSERT_EQ(0, test_device_begin(settings, &self->dev, self->iommu));
 	ASSERT_EQ(0, ioas_alloc(self->iommu, &self->ioas));
 	ASSERT_EQ(0, ioas_map(self->iommu, self->ioas, IOAS_RW, self->mem,
 			      TEST_IOVA, self->size));

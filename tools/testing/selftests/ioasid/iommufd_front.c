@@ -71,14 +71,10 @@ FIXTURE_TEARDOWN(front)
 /* An IOMMU with two devices that are bound, an IOAS, and an IOASID */
 static int begin(struct _test_data_front *self, const char *settings)
 {
-	int rc = test_iommu_make("a", settings);
+	int rc = test_device_begin(settings, &self->one, self->iommu);
 
 	if (!rc)
-		rc = test_device_make("a", "one", NULL, &self->one);
-	if (!rc)
 		rc = test_device_make("a", "two", NULL, &self->two);
-	if (!rc)
-		rc = dev_open_bind(&self->one, self->iommu);
 	if (!rc)
 		rc = dev_open_bind(&self->two, self->iommu);
 	if (!rc)

@@ -104,11 +104,7 @@ static int add_nested(struct _test_data_life *self, __u32 flags, __u32 *nested)
 
 static int begin_device(struct _test_data_life *self)
 {
-	int rc = test_iommu_make("a", "pri=1");
-
-	if (!rc)
-		rc = test_device_make("a", "one", NULL, &self->one);
-	return rc ? rc : dev_open_bind(&self->one, self->iommu);
+	return test_device_begin("pri=1", &self->one, self->iommu);
 }
 
 /* A device in a nested table with a fault queue: all that can hang together */

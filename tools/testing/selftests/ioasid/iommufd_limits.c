@@ -73,12 +73,8 @@ FIXTURE_TEARDOWN(limits)
 /* Two address spaces, a device in the first one */
 static int begin(struct _test_data_limits *self)
 {
-	int rc = test_iommu_make("a", NULL);
+	int rc = test_device_begin(NULL, &self->dev, self->iommu);
 
-	if (!rc)
-		rc = test_device_make("a", "one", NULL, &self->dev);
-	if (!rc)
-		rc = dev_open_bind(&self->dev, self->iommu);
 	if (!rc)
 		rc = ioas_alloc(self->iommu, &self->ioas);
 	if (!rc)

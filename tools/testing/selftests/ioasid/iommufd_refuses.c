@@ -83,12 +83,8 @@ FIXTURE_TEARDOWN(refuses)
 
 static int begin(struct _test_data_refuses *self)
 {
-	int rc = test_iommu_make("a", "width=40");
+	int rc = test_device_begin("width=40", &self->one, self->iommu);
 
-	if (!rc)
-		rc = test_device_make("a", "one", NULL, &self->one);
-	if (!rc)
-		rc = dev_open_bind(&self->one, self->iommu);
 	if (!rc)
 		rc = ioas_alloc(self->iommu, &self->ioas);
 	return rc ? rc : ioas_alloc(self->iommu, &self->other);

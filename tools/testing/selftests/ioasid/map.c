@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "device_utils.h"
+#include "device_fixture.h"
 #include "ioasid_utils.h"
 
 #define MEM_PAGES 32
@@ -44,25 +44,17 @@ FIXTURE_VARIANT_ADD(map, attached) {
 
 FIXTURE_SETUP(map)
 {
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
+	if (!DEVICE_BEGIN())
+		return;
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	if (variant->attached)
 		ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
-	self->mem = mem_alloc(MEM_PAGES * PAGE);
-	ASSERT_NE(NULL, self->mem);
-	memset(self->mem, 0x11, MEM_PAGES * PAGE);
+	MEM_BEGIN(MEM_PAGES * PAGE);
 }
 
 FIXTURE_TEARDOWN(map)
 {
-	dev_close(&self->dev);
-	close(self->iommu);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 static int do_map(struct _test_data_map *self, __u64 iova, __u64 length)
@@ -828,24 +820,15 @@ FIXTURE(account) {
 
 FIXTURE_SETUP(account)
 {
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
+	if (!DEVICE_BEGIN())
+		return;
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
-	self->mem = mem_alloc(MEM_PAGES * PAGE);
-	ASSERT_NE(NULL, self->mem);
-	memset(self->mem, 0x11, MEM_PAGES * PAGE);
+	MEM_BEGIN(MEM_PAGES * PAGE);
 }
 
 FIXTURE_TEARDOWN(account)
 {
-	dev_close(&self->dev);
-	if (self->iommu >= 0)
-		close(self->iommu);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 static int acc_map(struct _test_data_account *self, __u64 iova, __u64 length)

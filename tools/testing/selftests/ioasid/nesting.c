@@ -13,7 +13,7 @@
 
 #include "kselftest_harness.h"
 #include "access_utils.h"
-#include "device_utils.h"
+#include "device_fixture.h"
 #include "ioasid_utils.h"
 #include "iommufd_utils.h"
 
@@ -52,31 +52,22 @@ FIXTURE_VARIANT_ADD(nesting, kernel) {
 FIXTURE_SETUP(nesting)
 {
 	self->access = -1;
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
+	if (!DEVICE_BEGIN())
+		return;
 	ASSERT_EQ(0, variant->prereg ?
 			     ioasid_alloc_prereg(self->iommu, &self->root) :
 			     ioasid_alloc(self->iommu, &self->root));
 	ASSERT_EQ(0, ioasid_alloc_child(self->iommu, self->root, &self->child));
 	ASSERT_EQ(0, ioasid_alloc_child(self->iommu, self->child,
 					&self->grandchild));
-	self->mem = mem_alloc(MEM_PAGES * PAGE);
-	ASSERT_NE(NULL, self->mem);
-	memset(self->mem, 0x11, MEM_PAGES * PAGE);
+	MEM_BEGIN(MEM_PAGES * PAGE);
 }
 
 FIXTURE_TEARDOWN(nesting)
 {
 	if (self->access >= 0)
 		close(self->access);
-	dev_close(&self->dev);
-	if (self->iommu >= 0)
-		close(self->iommu);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 static int root_map(struct _test_data_nesting *self, __u32 flags,
@@ -638,15 +629,12 @@ static void access_below(struct __test_metadata *_metadata,
 			 struct _test_data_nesting *self, __u32 ioasid,
 			 __u64 iova, unsigned int page)
 {
-	char cdev[2][64], bytes[8];
-	__u32 dev_id;
+	char bytes[8];
 
-	if (access_missing(cdev))
+	self->access = access_open(self->iommu, ioasid);
+	if (self->access == -ENODEV)
 		SKIP(return, "no access test device");
-	self->access = vfio_open(cdev[0]);
 	ASSERT_LE(0, self->access);
-	ASSERT_EQ(0, vfio_bind(self->access, self->iommu, &dev_id));
-	ASSERT_EQ(0, vfio_attach(self->access, ioasid));
 	EXPECT_EQ(0, access_write(self->access, iova + 3, "written", 8));
 	EXPECT_EQ(0, strcmp(self->mem + page * PAGE + 3, "written"));
 	memcpy(self->mem + (page + 1) * PAGE, "to read", 8);
@@ -718,8 +706,6 @@ TEST_F(nesting, dirty_root)
 {
 	__u64 bits = ~0ULL;
 	__u32 root, child;
-	char cdev[2][64];
-	__u32 dev_id;
 
 	if (variant->prereg)
 		return;
@@ -737,12 +723,10 @@ TEST_F(nesting, dirty_root)
 			       &bits));
 	EXPECT_EQ(0, bits);
 
-	if (access_missing(cdev))
+	self->access = access_open(self->iommu, child);
+	if (self->access == -ENODEV)
 		SKIP(return, "no access test device");
-	self->access = vfio_open(cdev[0]);
 	ASSERT_LE(0, self->access);
-	ASSERT_EQ(0, vfio_bind(self->access, self->iommu, &dev_id));
-	ASSERT_EQ(0, vfio_attach(self->access, child));
 	EXPECT_EQ(0, access_write(self->access, CHILD + 2 * PAGE, "written",
 				  8));
 	ASSERT_EQ(0, dirty_get(self->iommu, root, 0, ROOT, 8 * PAGE, PAGE,

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/iommufd.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +16,9 @@
 
 #include "kselftest_harness.h"
 #include "ioasid_utils.h"
+#include "iommufd_utils.h"
 #include "test_iommu_utils.h"
 
-#define PAGE		page_size
 #define MEM_PAGES	32
 #define MARK		0xa5a5a5a5a5a5a5a5ULL
 #define OTHER		0x5a5a5a5a5a5a5a5aULL
@@ -33,63 +32,26 @@ FIXTURE(peer)
 	char *mem;
 };
 
-static int call(int fd, unsigned long command, void *arg)
-{
-	return ioctl(fd, command, arg) ? -errno : 0;
-}
-
 static int map(struct _test_data_peer *self, void *mem, __u64 iova,
 	       __u64 length, __u32 flags)
 {
-	struct iommu_ioas_map cmd = {
-		.size = sizeof(cmd),
-		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | flags,
-		.ioas_id = self->ioas,
-		.user_va = (uintptr_t)mem,
-		.length = length,
-		.iova = iova,
-	};
-
-	return call(self->iommu, IOMMU_IOAS_MAP, &cmd);
+	return ioas_map(self->iommu, self->ioas, flags, mem, iova, length);
 }
 
 static int unmap(struct _test_data_peer *self, __u64 iova, __u64 length)
 {
-	struct iommu_ioas_unmap cmd = {
-		.size = sizeof(cmd),
-		.ioas_id = self->ioas,
-		.iova = iova,
-		.length = length,
-	};
-
-	return call(self->iommu, IOMMU_IOAS_UNMAP, &cmd);
+	return ioas_unmap(self->iommu, self->ioas, iova, length, NULL);
 }
 
-#define IOAS_RW	(IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE)
-
-static int hwpt_alloc(struct _test_data_peer *self, __u32 parent, __u32 flags,
+static int make_table(struct _test_data_peer *self, __u32 parent, __u32 flags,
 		      __u32 fault, void *data, size_t length, __u32 *hwpt)
 {
-	struct iommu_hwpt_alloc cmd = {
-		.size = sizeof(cmd),
-		.flags = flags,
-		.dev_id = self->dev.dev_id,
-		.pt_id = parent,
-		.data_type = data ? IOASID_TEST_DATA_TYPE : 0,
-		.data_len = length,
-		.data_uptr = (uintptr_t)data,
-		.fault_id = fault,
-	};
-	int rc = call(self->iommu, IOMMU_HWPT_ALLOC, &cmd);
-
-	*hwpt = cmd.out_hwpt_id;
-	return rc;
+	return hwpt_alloc_data(self->iommu, self->dev.dev_id, parent, flags,
+			       fault, data, length, hwpt);
 }
 
 FIXTURE_SETUP(peer)
 {
-	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
-
 	self->dev.fd = -1;
 	self->iommu = -1;
 	self->mem = NULL;
@@ -101,8 +63,7 @@ FIXTURE_SETUP(peer)
 	ASSERT_NE(NULL, self->mem);
 	self->iommu = iommu_open();
 	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, call(self->iommu, IOMMU_IOAS_ALLOC, &alloc));
-	self->ioas = alloc.out_ioas_id;
+	ASSERT_EQ(0, ioas_alloc(self->iommu, &self->ioas));
 }
 
 FIXTURE_TEARDOWN(peer)
@@ -119,11 +80,7 @@ FIXTURE_TEARDOWN(peer)
 
 static int begin(struct _test_data_peer *self, const char *settings)
 {
-	int rc = test_iommu_make("a", settings);
-
-	if (!rc)
-		rc = test_device_make("a", "one", NULL, &self->dev);
-	return rc ? rc : dev_open_bind(&self->dev, self->iommu);
+	return test_device_begin(settings, &self->dev, self->iommu);
 }
 
 static enum ioasid_test_fault run(struct _test_data_peer *self, __u32 op,
@@ -179,7 +136,7 @@ TEST_F(peer, hardware_info)
 
 	ASSERT_EQ(0, begin(self, "width=40;page_sizes=0x201000;pasid_bits=9"));
 	cmd.dev_id = self->dev.dev_id;
-	ASSERT_EQ(0, call(self->iommu, IOMMU_GET_HW_INFO, &cmd));
+	ASSERT_EQ(0, iommu_call(self->iommu, IOMMU_GET_HW_INFO, &cmd));
 	EXPECT_EQ(IOASID_TEST_DATA_TYPE, cmd.out_data_type);
 	EXPECT_EQ(40, info.width);
 	EXPECT_EQ(0x201000, info.page_sizes);
@@ -188,15 +145,6 @@ TEST_F(peer, hardware_info)
 }
 
 /* ---- page requests ---- */
-
-static int fault_queue(struct _test_data_peer *self, __u32 *id)
-{
-	struct iommu_fault_alloc cmd = { .size = sizeof(cmd) };
-	int rc = call(self->iommu, IOMMU_FAULT_QUEUE_ALLOC, &cmd);
-
-	*id = cmd.out_fault_id;
-	return rc ? rc : (int)cmd.out_fault_fd;
-}
 
 static int next_fault(int queue, struct iommu_hwpt_pgfault *fault)
 {
@@ -244,9 +192,9 @@ static void check_request(struct __test_metadata *_metadata,
 	int queue;
 
 	ASSERT_EQ(0, begin(self, "pri=1"));
-	queue = fault_queue(self, &id);
+	queue = fault_queue_alloc(self->iommu, &id);
 	ASSERT_LE(0, queue);
-	ASSERT_EQ(0, hwpt_alloc(self, self->ioas,
+	ASSERT_EQ(0, make_table(self, self->ioas,
 				IOMMU_HWPT_FAULT_ID_VALID |
 					IOMMU_HWPT_ALLOC_PASID,
 				id, NULL, 0, &hwpt));
@@ -310,9 +258,9 @@ TEST_F(peer, close_while_asking)
 	int queue;
 
 	ASSERT_EQ(0, begin(self, "pri=1"));
-	queue = fault_queue(self, &id);
+	queue = fault_queue_alloc(self->iommu, &id);
 	ASSERT_LE(0, queue);
-	ASSERT_EQ(0, hwpt_alloc(self, self->ioas, IOMMU_HWPT_FAULT_ID_VALID, id,
+	ASSERT_EQ(0, make_table(self, self->ioas, IOMMU_HWPT_FAULT_ID_VALID, id,
 				NULL, 0, &hwpt));
 	ASSERT_EQ(0, vfio_attach(self->dev.fd, hwpt));
 	ASSERT_EQ(0, start_asking(self, 0));
@@ -327,10 +275,10 @@ static int begin_faults(struct _test_data_peer *self, __u32 *id, __u32 *hwpt)
 
 	if (rc)
 		return rc;
-	queue = fault_queue(self, id);
+	queue = fault_queue_alloc(self->iommu, id);
 	if (queue < 0)
 		return queue;
-	rc = hwpt_alloc(self, self->ioas, IOMMU_HWPT_FAULT_ID_VALID, *id, NULL,
+	rc = make_table(self, self->ioas, IOMMU_HWPT_FAULT_ID_VALID, *id, NULL,
 			0, hwpt);
 	if (!rc)
 		rc = vfio_attach(self->dev.fd, *hwpt);
@@ -470,9 +418,9 @@ TEST_F(peer, replace_while_asking)
 
 	queue = begin_faults(self, &id, &hwpt);
 	ASSERT_LE(0, queue);
-	second = fault_queue(self, &next_id);
+	second = fault_queue_alloc(self->iommu, &next_id);
 	ASSERT_LE(0, second);
-	ASSERT_EQ(0, hwpt_alloc(self, self->ioas, IOMMU_HWPT_FAULT_ID_VALID,
+	ASSERT_EQ(0, make_table(self, self->ioas, IOMMU_HWPT_FAULT_ID_VALID,
 				next_id, NULL, 0, &next));
 	/* One is read, one is not. */
 	ASSERT_EQ(0, ask_at(self, 0, IOASID_TEST_FILL));
@@ -556,30 +504,33 @@ static __u64 parent_address(unsigned int table)
 	return TEST_IOVA + table * TABLE;
 }
 
+/* From the top to the first page of data */
+static void fill_tables(struct tables *tables)
+{
+	tables->level[0][128] = parent_address(1) | P | W | U;
+	tables->level[1][0] = parent_address(2) | P | W | U;
+	tables->level[2][1] = parent_address(3) | P | W | U;
+	tables->level[3][1] = (TEST_IOVA + DATA_PAGE * PAGE) | P | W | U;
+}
+
 static int begin_nested(struct _test_data_peer *self, __u32 *hwpt)
 {
 	struct ioasid_test_hwpt_data data = {
 		.table = parent_address(0),
 		.levels = 4,
 	};
-	struct tables *tables = (void *)self->mem;
+	int rc = begin(self, NULL);
 	__u32 parent;
-	int rc;
 
-	tables->level[0][128] = parent_address(1) | P | W | U;
-	tables->level[1][0] = parent_address(2) | P | W | U;
-	tables->level[2][1] = parent_address(3) | P | W | U;
-	tables->level[3][1] = (TEST_IOVA + DATA_PAGE * PAGE) | P | W | U;
-
-	rc = begin(self, NULL);
+	fill_tables((void *)self->mem);
 	if (!rc)
 		rc = map(self, self->mem, TEST_IOVA, MEM_PAGES * PAGE,
 			 IOAS_RW);
 	if (!rc)
-		rc = hwpt_alloc(self, self->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
+		rc = make_table(self, self->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
 				0, NULL, 0, &parent);
 	if (!rc)
-		rc = hwpt_alloc(self, parent, 0, 0, &data, sizeof(data), hwpt);
+		rc = make_table(self, parent, 0, 0, &data, sizeof(data), hwpt);
 	return rc ? rc : vfio_attach(self->dev.fd, *hwpt);
 }
 
@@ -603,22 +554,19 @@ TEST_F(peer, nested_faults)
 	int queue;
 
 	ASSERT_EQ(0, begin(self, "pri=1"));
-	queue = fault_queue(self, &id);
+	queue = fault_queue_alloc(self->iommu, &id);
 	ASSERT_LE(0, queue);
 	ASSERT_EQ(0, map(self, self->mem, TEST_IOVA, MEM_PAGES * PAGE,
 			 IOAS_RW));
-	ASSERT_EQ(0, hwpt_alloc(self, self->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
+	ASSERT_EQ(0, make_table(self, self->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
 				0, NULL, 0, &parent));
-	ASSERT_EQ(0, hwpt_alloc(self, parent, IOMMU_HWPT_FAULT_ID_VALID, id,
+	ASSERT_EQ(0, make_table(self, parent, IOMMU_HWPT_FAULT_ID_VALID, id,
 				&data, sizeof(data), &hwpt));
 	ASSERT_EQ(0, vfio_attach(self->dev.fd, hwpt));
 	ASSERT_EQ(0, test_device_run(&self->dev, 0, &command));
 	ASSERT_EQ(0, next_fault(queue, &fault));
 	EXPECT_EQ(VIRTUAL, fault.addr);
-	tables->level[0][128] = parent_address(1) | P | W | U;
-	tables->level[1][0] = parent_address(2) | P | W | U;
-	tables->level[2][1] = parent_address(3) | P | W | U;
-	tables->level[3][1] = (TEST_IOVA + DATA_PAGE * PAGE) | P | W | U;
+	fill_tables(tables);
 	ASSERT_EQ(0, answer(queue, fault.cookie, IOMMUFD_PAGE_RESP_SUCCESS));
 	ASSERT_EQ(0, next_fault(queue, &fault));
 	EXPECT_EQ(VIRTUAL + TABLE, fault.addr);
@@ -643,7 +591,7 @@ static int invalidate(struct _test_data_peer *self, __u32 hwpt, __u64 first,
 		.entry_num = 1,
 	};
 
-	return call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd);
+	return iommu_call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd);
 }
 
 TEST_F(peer, nested)
@@ -699,17 +647,17 @@ TEST_F(peer, nested_invalidations)
 	ASSERT_EQ(0, begin_nested(self, &cmd.hwpt_id));
 	EXPECT_EQ(0, fill_at(self, VIRTUAL, MARK));
 	tables->level[3][1] = 0;
-	EXPECT_EQ(-EINVAL, call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
+	EXPECT_EQ(-EINVAL, iommu_call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
 	EXPECT_EQ(2, cmd.entry_num);
 	EXPECT_EQ(IOASID_TEST_FAULT_NOT_PRESENT, fill_at(self, VIRTUAL, MARK));
 	cmd.entry_num = 2;
-	EXPECT_EQ(0, call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
+	EXPECT_EQ(0, iommu_call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
 	EXPECT_EQ(2, cmd.entry_num);
 	/* To ask for nothing asks whether the type is known. */
 	cmd.entry_num = 0;
-	EXPECT_EQ(0, call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
+	EXPECT_EQ(0, iommu_call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
 	cmd.data_type = IOASID_TEST_DATA_TYPE + 1;
-	EXPECT_EQ(-EINVAL, call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
+	EXPECT_EQ(-EINVAL, iommu_call(self->iommu, IOMMU_HWPT_INVALIDATE, &cmd));
 }
 
 TEST_F(peer, nested_permissions)
@@ -774,26 +722,26 @@ TEST_F(peer, nested_refuses)
 	__u32 parent, hwpt;
 
 	ASSERT_EQ(0, begin(self, NULL));
-	ASSERT_EQ(0, hwpt_alloc(self, self->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
+	ASSERT_EQ(0, make_table(self, self->ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
 				0, NULL, 0, &parent));
 	bad = data;
 	bad.levels = 2;
 	EXPECT_EQ(-EINVAL,
-		  hwpt_alloc(self, parent, 0, 0, &bad, sizeof(bad), &hwpt));
+		  make_table(self, parent, 0, 0, &bad, sizeof(bad), &hwpt));
 	bad = data;
 	bad.table = 8;
 	EXPECT_EQ(-EINVAL,
-		  hwpt_alloc(self, parent, 0, 0, &bad, sizeof(bad), &hwpt));
+		  make_table(self, parent, 0, 0, &bad, sizeof(bad), &hwpt));
 	bad = data;
 	bad.__reserved = 1;
 	EXPECT_EQ(-EINVAL,
-		  hwpt_alloc(self, parent, 0, 0, &bad, sizeof(bad), &hwpt));
-	EXPECT_EQ(-EINVAL, hwpt_alloc(self, parent, 0, 0, &data, 8, &hwpt));
+		  make_table(self, parent, 0, 0, &bad, sizeof(bad), &hwpt));
+	EXPECT_EQ(-EINVAL, make_table(self, parent, 0, 0, &data, 8, &hwpt));
 	ASSERT_EQ(0, test_iommu_fail("a", "nested", 0, ENOSPC));
 	EXPECT_EQ(-ENOSPC,
-		  hwpt_alloc(self, parent, 0, 0, &data, sizeof(data), &hwpt));
+		  make_table(self, parent, 0, 0, &data, sizeof(data), &hwpt));
 	EXPECT_EQ(0,
-		  hwpt_alloc(self, parent, 0, 0, &data, sizeof(data), &hwpt));
+		  make_table(self, parent, 0, 0, &data, sizeof(data), &hwpt));
 }
 
 /* ---- dirty tracking ---- */
@@ -801,26 +749,13 @@ TEST_F(peer, nested_refuses)
 static int dirty_bits(struct _test_data_peer *self, __u32 hwpt, __u32 flags,
 		      __u64 *bits)
 {
-	struct iommu_hwpt_get_dirty_bitmap cmd = {
-		.size = sizeof(cmd),
-		.hwpt_id = hwpt,
-		.flags = flags,
-		.iova = TEST_IOVA,
-		.length = MEM_PAGES * PAGE,
-		.page_size = PAGE,
-		.data = (uintptr_t)bits,
-	};
-
 	*bits = 0;
-	return call(self->iommu, IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd);
+	return hwpt_dirty(self->iommu, hwpt, flags, TEST_IOVA, MEM_PAGES * PAGE,
+			  PAGE, bits);
 }
 
 TEST_F(peer, dirty)
 {
-	struct iommu_hwpt_set_dirty_tracking set = {
-		.size = sizeof(set),
-		.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE,
-	};
 	char settings[32];
 	__u64 bits;
 	__u32 hwpt;
@@ -830,13 +765,12 @@ TEST_F(peer, dirty)
 	ASSERT_EQ(0, begin(self, settings));
 	ASSERT_EQ(0, map(self, self->mem, TEST_IOVA, MEM_PAGES * PAGE,
 			 IOAS_RW));
-	ASSERT_EQ(0, hwpt_alloc(self, self->ioas,
+	ASSERT_EQ(0, make_table(self, self->ioas,
 				IOMMU_HWPT_ALLOC_DIRTY_TRACKING, 0, NULL, 0,
 				&hwpt));
 	ASSERT_EQ(0, vfio_attach(self->dev.fd, hwpt));
 	EXPECT_EQ(0, fill_at(self, TEST_IOVA, MARK));
-	set.hwpt_id = hwpt;
-	ASSERT_EQ(0, call(self->iommu, IOMMU_HWPT_SET_DIRTY_TRACKING, &set));
+	ASSERT_EQ(0, hwpt_track(self->iommu, hwpt, true));
 	EXPECT_EQ(0, compare_at(self, TEST_IOVA + 3 * PAGE, 0));
 	EXPECT_EQ(0, fill_at(self, TEST_IOVA + 5 * PAGE, MARK));
 	EXPECT_EQ(0, fill_at(self, TEST_IOVA + 31 * PAGE, MARK));
@@ -852,7 +786,7 @@ TEST_F(peer, dirty)
 	ASSERT_EQ(0, dirty_bits(self, hwpt, 0, &bits));
 	EXPECT_EQ(1ULL << 5, bits);
 	ASSERT_EQ(0, test_iommu_fail("a", "dirty", 0, EIO));
-	EXPECT_EQ(-EIO, call(self->iommu, IOMMU_HWPT_SET_DIRTY_TRACKING, &set));
+	EXPECT_EQ(-EIO, hwpt_track(self->iommu, hwpt, true));
 }
 
 TEST_HARNESS_MAIN

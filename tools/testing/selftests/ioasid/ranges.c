@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "device_utils.h"
+#include "device_fixture.h"
 #include "ioasid_utils.h"
 #include "test_iommu_utils.h"
 
@@ -33,21 +33,14 @@ FIXTURE(ranges) {
 
 FIXTURE_SETUP(ranges)
 {
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
-	self->mem = mem_alloc(MEM_PAGES * PAGE);
-	ASSERT_NE(NULL, self->mem);
+	if (!DEVICE_BEGIN())
+		return;
+	MEM_BEGIN(MEM_PAGES * PAGE);
 }
 
 FIXTURE_TEARDOWN(ranges)
 {
-	dev_close(&self->dev);
-	close(self->iommu);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 static int alloc(struct _test_data_ranges *self,
@@ -112,24 +105,7 @@ static __u64 alignment(struct _test_data_ranges *self)
 /* An IOMMU as it is told to be, in place of the machine's */
 static int use_iommu(struct _test_data_ranges *self, const char *settings)
 {
-	int rc;
-
-	if (test_iommu_missing())
-		return -ENODEV;
-	dev_close(&self->dev);
-	rc = test_iommu_remove_all();
-	if (!rc)
-		rc = test_iommu_make("a", settings);
-	if (!rc)
-		rc = test_device_make("a", "one", NULL, &self->dev);
-	return rc ? rc : dev_open_bind(&self->dev, self->iommu);
-}
-
-static void end_iommu(struct __test_metadata *_metadata,
-		      struct _test_data_ranges *self)
-{
-	dev_close(&self->dev);
-	EXPECT_EQ(0, test_iommu_remove_all());
+	return test_device_instead(settings, &self->dev, self->iommu);
 }
 
 /* ---- what is accepted ---- */
@@ -418,7 +394,7 @@ TEST_F(ranges, aperture)
 	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_EQ(-EADDRINUSE, vfio_attach_pasid(self->dev.fd, 1,
 						 self->ioasid));
-	end_iommu(_metadata, self);
+	EXPECT_EQ(0, test_device_end(&self->dev));
 }
 
 /* What a second device would take from the first one */
@@ -438,7 +414,7 @@ TEST_F(ranges, second_device)
 	EXPECT_TRUE(info_has(self, &range, 1));
 	EXPECT_EQ(0, map(self, 0x200000, PAGE));
 	dev_close(&second);
-	end_iommu(_metadata, self);
+	EXPECT_EQ(0, test_device_end(&self->dev));
 }
 
 /* The same for what must be a multiple of what */
@@ -460,7 +436,7 @@ TEST_F(ranges, large_pages)
 	EXPECT_EQ(0, map(self, TEST_IOVA, 2 * PAGE));
 	EXPECT_EQ(IOASID_TEST_FAULT_NONE,
 		  test_device_fill(&self->dev, TEST_IOVA, 2 * PAGE, 0x77));
-	end_iommu(_metadata, self);
+	EXPECT_EQ(0, test_device_end(&self->dev));
 }
 
 /* An IOMMU whose smallest page is two of the CPU's */
@@ -514,7 +490,7 @@ TEST_F(ranges, large_pages_only)
 		  test_device_fill(&self->dev, TEST_IOVA, 4 * PAGE, 0x55));
 	EXPECT_EQ(0x55, huge[6 * PAGE - 8]);
 	munmap(huge, HUGE_SIZE);
-	end_iommu(_metadata, self);
+	EXPECT_EQ(0, test_device_end(&self->dev));
 }
 
 /* ---- who pays for page tables ---- */

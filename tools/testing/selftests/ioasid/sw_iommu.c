@@ -22,10 +22,7 @@
 #include "ioasid_utils.h"
 #include "test_iommu_utils.h"
 
-#define PAGE		page_size
 #define MEM_PAGES	32
-#define READ_ONLY	IOMMU_MAP_DMA_READ
-#define READ_WRITE	(IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE)
 
 #define OLD		0x1111111111111111ULL
 #define NEW		0x2222222222222222ULL
@@ -78,16 +75,10 @@ FIXTURE_TEARDOWN(sw_iommu)
 /* An IOMMU with one device that is bound and sees @mem at TEST_IOVA. */
 static int begin(struct _test_data_sw_iommu *self, const char *settings)
 {
-	int rc = test_iommu_make("a", settings);
+	int rc = test_device_begin(settings, &self->one, self->iommu);
 
-	if (!rc)
-		rc = test_device_make("a", "one", NULL, &self->one);
-	if (!rc)
-		rc = dev_open_bind(&self->one, self->iommu);
-	if (!rc)
-		rc = ioasid_map(self->iommu, self->ioasid, READ_WRITE,
-				self->mem, TEST_IOVA, MEM_PAGES * PAGE);
-	return rc;
+	return rc ? rc : ioasid_map(self->iommu, self->ioasid, READ_WRITE,
+				    self->mem, TEST_IOVA, MEM_PAGES * PAGE);
 }
 
 static int begin_attached(struct _test_data_sw_iommu *self,

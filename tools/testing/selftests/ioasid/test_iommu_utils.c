@@ -334,3 +334,32 @@ int test_device_remove(const char *iommu, const char *device)
 
 	return remove_dir(path_of(iommu, device, NULL)) ?: rc;
 }
+
+/* An IOMMU "a" with @settings, and behind it a device "one" that is bound */
+int test_device_begin(const char *settings, struct dma_device *dev, int iommu)
+{
+	int rc = test_iommu_make("a", settings);
+
+	if (!rc)
+		rc = test_device_make("a", "one", NULL, dev);
+	return rc ? rc : dev_open_bind(dev, iommu);
+}
+
+/* The same in place of another device, which is closed */
+int test_device_instead(const char *settings, struct dma_device *dev, int iommu)
+{
+	int rc;
+
+	if (test_iommu_missing())
+		return -ENODEV;
+	dev_close(dev);
+	rc = test_iommu_remove_all();
+	return rc ? rc : test_device_begin(settings, dev, iommu);
+}
+
+/* Takes back what either has done. */
+int test_device_end(struct dma_device *dev)
+{
+	dev_close(dev);
+	return test_iommu_remove_all();
+}

@@ -48,6 +48,11 @@ int test_device_get(const char *iommu, const char *device,
 		    const char *attribute, char *text, size_t size);
 int test_device_remove(const char *iommu, const char *device);
 
+int test_device_begin(const char *settings, struct dma_device *dev, int iommu);
+int test_device_instead(const char *settings, struct dma_device *dev,
+			int iommu);
+int test_device_end(struct dma_device *dev);
+
 /* ---- what a device that is bound does ---- */
 
 int test_device_run(struct dma_device *dev, unsigned int channel,

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "device_utils.h"
+#include "device_fixture.h"
 #include "ioasid_utils.h"
 
 /* What programs are compiled with can never change again. */
@@ -208,28 +208,21 @@ FIXTURE_VARIANT_ADD(command, dirty_get) {
 
 FIXTURE_SETUP(command)
 {
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
+	if (!DEVICE_BEGIN())
+		return;
 	self->other = iommu_open();
 	ASSERT_LE(0, self->other);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 	ASSERT_EQ(0, ioasid_alloc_dirty(self->iommu, &self->tracked));
 	ASSERT_EQ(0, dirty_start(self->iommu, self->tracked));
-	self->mem = mem_alloc(PAGE);
-	ASSERT_NE(NULL, self->mem);
+	MEM_BEGIN(PAGE);
 	self->iova = TEST_IOVA;
 }
 
 FIXTURE_TEARDOWN(command)
 {
-	dev_close(&self->dev);
-	close(self->iommu);
 	close(self->other);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 /* The largest page that a kernel can have here */
@@ -895,20 +888,14 @@ FIXTURE(device) {
 
 FIXTURE_SETUP(device)
 {
-	COUNTS_BEGIN(&self->counts);
-	if (dev_find_alone(&self->dev, 1) < 1)
-		SKIP(return, "no DMA device in an IOMMU group of its own");
-	self->iommu = iommu_open();
-	ASSERT_LE(0, self->iommu);
-	ASSERT_EQ(0, dev_open_bind(&self->dev, self->iommu));
+	if (!DEVICE_BEGIN())
+		return;
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &self->ioasid));
 }
 
 FIXTURE_TEARDOWN(device)
 {
-	dev_close(&self->dev);
-	close(self->iommu);
-	COUNTS_END(&self->counts);
+	DEVICE_END();
 }
 
 TEST_F(device, free_while_attached)
