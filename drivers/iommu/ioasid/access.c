@@ -362,21 +362,17 @@ void ioasid_access_destroy_internal(struct iommufd_access *access)
 }
 
 /**
- * ioasid_access_locked - Whether some of a range must not be unmapped
+ * access_locks - The slow part of ioasid_access_locked()
  * @ioas: The address space
  * @first: First address
  * @last: Last address
  *
- * Context: ioas->lock is held.
- *
- * Return: Whether an internal access has some of it pinned.
+ * Return: As that.
  */
-bool ioasid_access_locked(const struct ioasid *ioas, unsigned long first,
-			  unsigned long last)
+bool access_locks(const struct ioasid *ioas, unsigned long first,
+		  unsigned long last)
 {
 	const struct iommufd_access *access;
-
-	lockdep_assert_held(&ioas->lock);
 
 	list_for_each_entry(access, &ioas->accesses, entry)
 		if (access->locks && access->num_pins &&

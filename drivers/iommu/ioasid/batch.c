@@ -131,21 +131,19 @@ int ioasid_batch(struct ioasid *ioas, struct ioasid_batch_entry *entry,
 	int rc;
 
 	for (i = 0; pin && i < num; i++) {
-		entry[i].pin_rc = 0;
 		if (!entry[i].unmap)
 			entry[i].pin_rc = ioasid_map_pin(&entry[i].args);
 		/* Nothing behind it will take effect. */
 		if (entry[i].pin_rc)
 			break;
 	}
-	*done = 0;
-	ioasid_removal_begin(&removal, ioas);
+	ioasid_removal_begin(&removal, ioas, false);
 	*done = do_entries(ioas, entry, num, &removal, &rc);
 	*unmapped += removal.bytes;
 	ioasid_free_mappings(&removal.gone);
 	for (i = 0; i < num; i++)
 		if (!entry[i].unmap)
-			ioasid_map_finish(ioas, &entry[i].args,
+			ioasid_map_finish(&entry[i].args,
 					  i < *done ? 0 : rc);
 	trace_ioasid_batch(ioas->obj.id, num, *done, rc);
 	return rc;

@@ -36,18 +36,6 @@ u64 ioasid_type_ops(u32 type)
 	return type_ops[array_index_nospec(type, ARRAY_SIZE(type_ops))];
 }
 
-/**
- * ioasid_may - Look up whether an address space allows an operation
- * @ioas: The address space
- * @op: The operation
- *
- * Return: Whether it does.
- */
-bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op)
-{
-	return ioasid_type_ops(ioas->type) & BIT_ULL(op);
-}
-
 /* ---- life ---- */
 
 static void drop_reserved(struct ioasid *ioas, struct iommufd_device *idev);
@@ -119,6 +107,7 @@ struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
 
 	ioas->ictx = ictx;
 	ioas->type = params->type;
+	ioas->ops = ioasid_type_ops(params->type);
 	ioas->snoop = params->snoop;
 	ioas->addr_width = params->addr_width;
 	ioas->dirty = params->dirty;

@@ -5,7 +5,8 @@
  * Memory is pinned before the lock is taken if it looks as if that were needed, and
  * what the range is held against comes after it. With the lock held nothing is
  * waited for but page tables: the range is looked at, the tables get the mapping,
- * and then it is in the tree, so nobody ever sees one that may still fail.
+ * and then it is in the tree, so nobody ever sees one that may still fail. (Several
+ * that belong together are kept from being used until all are there: ioas_copy.c.)
  *
  * A mapping that takes the place of others is entered when the IOMMUs have
  * forgotten those, because some of them must never know two translations of an
@@ -22,41 +23,24 @@ static struct mutex *tree_lock_of(const struct ioasid *ioas)
 	return &ioas->root->tree_lock;
 }
 
-/* ---- the mappings that are being made ---- */
+/* ---- the mapping that is being made ---- */
 
 static struct mapping *mapping_new(struct ioasid *ioas,
-				   const struct ioasid_slice *slice, unsigned int prot)
+				   const struct ioasid_map *args)
 {
-	struct dirty_bits *dirty = NULL;
 	struct shadow *shadow;
-	struct mapping *map;
 
-	if (ioas->dirty) {
-		dirty = dirty_bits_alloc(slice->length, PAGE_SHIFT);
-		if (IS_ERR(dirty))
-			return ERR_CAST(dirty);
-	}
-	if (ioas->parent) {
-		shadow = shadow_alloc(ioas);
-		map = shadow ? &shadow->map : NULL;
-	} else {
-		map = mapping_alloc(slice->mem);
-	}
-	if (!map) {
-		dirty_bits_free(dirty);
-		return ERR_PTR(-ENOMEM);
-	}
-	map->mem = slice->mem;
-	map->offset = slice->offset;
-	map->prot = prot | IOMMU_CACHE;
-	map->dirty = dirty;
-	return map;
+	if (!ioas->parent)
+		return mapping_alloc(args->mem);
+	shadow = shadow_alloc(ioas);
+	return shadow ? &shadow->map : NULL;
 }
 
 /* Frees it, but what it holds. */
 static void mapping_abort(struct mapping *map)
 {
-	dirty_bits_free(map->dirty);
+	if (unlikely(map->dirty))
+		dirty_bits_free(map->dirty);
 	if (map->is_shadow)
 		shadow_free(to_shadow(map));
 	else
@@ -93,33 +77,58 @@ void ioasid_free_mappings(struct list_head *gone)
 	}
 }
 
-/**
- * ioasid_count_mapping - Keep the counters
- * @ioas: The address space
- * @map: A mapping
- * @added: It has been added; else it was taken out
- *
- * Context: ioas->lock is held.
- */
-void ioasid_count_mapping(struct ioasid *ioas, const struct mapping *map,
-			  bool added)
+/* It is pinned at once, and children could not be told when it goes. */
+static int check_registered(const struct ioasid *ioas,
+			    const struct pinned_mem *mem)
 {
-	u64 length = mapping_length(map);
-
-	if (!added)
-		length = -length;
-	WRITE_ONCE(ioas->num_mappings, ioas->num_mappings + (added ? 1 : -1));
-	WRITE_ONCE(ioas->mapped_bytes, ioas->mapped_bytes + length);
-	if (map->pinned)
-		WRITE_ONCE(ioas->pinned_bytes, ioas->pinned_bytes + length);
+	if (!atomic_read(&ioas->ictx->num_bound))
+		return -EPERM;
+	return mem->source == PINNED_MEM_DMA_BUF ? -EOPNOTSUPP : 0;
 }
 
-/* ---- pins ---- */
-
-static void unpin_slices(struct ioasid_map *args, unsigned int num)
+/**
+ * ioasid_map_prepare - Do what MAP does without a lock
+ * @ioas: The address space
+ * @args: What to map
+ *
+ * Context: No lock is held; allocates memory.
+ *
+ * Return: 0, then ioasid_map_finish() follows; or an errno, with nothing changed.
+ */
+int ioasid_map_prepare(struct ioasid *ioas, struct ioasid_map *args)
 {
-	while (num--)
-		pinned_mem_unpin(args->slice[num].mem);
+	struct dirty_bits *dirty = NULL;
+	struct mapping *map;
+	int rc;
+
+	/* A child shows its parent's memory, others have their own. */
+	if (!args->mem != !!ioas->parent)
+		return -EINVAL;
+	if (ioas->type == IOMMU_IOASID_TYPE_PREREG) {
+		rc = check_registered(ioas, args->mem);
+		if (rc)
+			return rc;
+	}
+	if (ioas->dirty) {
+		dirty = dirty_bits_alloc(args->length, PAGE_SHIFT);
+		if (IS_ERR(dirty))
+			return PTR_ERR(dirty);
+	}
+	map = mapping_new(ioas, args);
+	if (!map) {
+		dirty_bits_free(dirty);
+		return -ENOMEM;
+	}
+	map->mem = args->mem;
+	map->offset = args->offset;
+	map->prot = args->prot | IOMMU_CACHE;
+	map->state = args->hold ? MAPPING_LEAVING : MAPPING_LIVE;
+	map->dirty = dirty;
+	args->map = map;
+	args->pinned = false;
+	if (args->replace)
+		INIT_LIST_HEAD(&args->replaced);
+	return 0;
 }
 
 /**
@@ -132,29 +141,53 @@ static void unpin_slices(struct ioasid_map *args, unsigned int num)
  */
 int ioasid_map_pin(struct ioasid_map *args)
 {
-	unsigned int i;
-	int rc;
+	int rc = pinned_mem_pin(args->mem);
 
-	for (i = 0; i < args->num_slices; i++) {
-		rc = pinned_mem_pin(args->slice[i].mem);
-		if (rc) {
-			unpin_slices(args, i);
-			return rc;
-		}
+	args->pinned = !rc;
+	return rc;
+}
+
+/**
+ * ioasid_map_settle - The slow part of ioasid_map_finish()
+ * @args: What ioasid_map_locked() has mapped, or not
+ * @rc: What that said, 0 if the mapping is there
+ *
+ * Context: No lock is held; may sleep.
+ */
+void ioasid_map_settle(struct ioasid_map *args, int rc)
+{
+	if (args->pinned) {
+		pinned_mem_unpin(args->mem);
+		/* keep_pin() took it. */
+		if (!rc)
+			pinned_mem_put(args->mem);
 	}
-	args->pinned = true;
-	return 0;
+	if (rc)
+		mapping_abort(args->map);
+	if (args->replace)
+		ioasid_free_mappings(&args->replaced);
 }
 
 /* ---- where ---- */
 
-static int choose_range(struct ioasid *ioas, struct ioasid_map *args)
+/**
+ * ioasid_choose_range - Choose the address of a new mapping
+ * @ioas: The address space
+ * @args: What to map; @args->first is set
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: 0 or -ENOSPC.
+ */
+int ioasid_choose_range(struct ioasid *ioas, struct ioasid_map *args)
 {
 	const struct iova_ranges *ranges = ioas->allowed ?: ioas->permitted;
 	unsigned long align[] = { max(args->align, ioas->alignment),
 				  max(args->least_align, ioas->alignment) };
 	unsigned int i;
 	int rc;
+
+	lockdep_assert_held(&ioas->lock);
 
 	for (i = 0; i < ARRAY_SIZE(align); i++) {
 		rc = mapping_find_room(&ioas->mappings, ranges,
@@ -164,17 +197,6 @@ static int choose_range(struct ioasid *ioas, struct ioasid_map *args)
 			break;
 	}
 	return rc;
-}
-
-static bool slices_aligned(const struct ioasid *ioas,
-			   const struct ioasid_map *args)
-{
-	unsigned long bits = args->first | args->length;
-	unsigned int i;
-
-	for (i = 0; i < args->num_slices; i++)
-		bits |= args->slice[i].offset | args->slice[i].length;
-	return IS_ALIGNED(bits, ioas->alignment);
 }
 
 /*
@@ -205,10 +227,8 @@ static int begin_replace(struct ioasid *ioas, const struct ioasid_map *args,
 		++*num;
 		cond_resched();
 	}
-	if (busy ||
-	    (*num && spans_touch(ioas, args->first, last)) ||
-	    (*num &&
-	     ioasid_access_locked(ioas, args->first, last)))
+	if (*num && (busy || spans_touch(ioas, args->first, last) ||
+		     ioasid_access_locked(ioas, args->first, last)))
 		return -EBUSY;
 	for (map = found; map && map->first <= last; map = mapping_next(map))
 		map->state = MAPPING_LEAVING;
@@ -223,19 +243,21 @@ static void end_replace(struct ioasid *ioas, const struct ioasid_map *args)
 
 /*
  * Everything that speaks against the range, in the documented order. @place is
- * where a single new mapping belongs, if nothing is replaced.
+ * where the mapping belongs, if nothing is replaced.
  */
-static int check_place(struct ioasid *ioas, struct ioasid_map *args,
-		       struct mapping_place *place)
+static __always_inline int check_place(struct ioasid *ioas,
+				       struct ioasid_map *args,
+				       struct mapping_place *place)
 {
 	unsigned int replaced = 0;
 	unsigned long last;
 	int rc;
 
-	if (!slices_aligned(ioas, args))
+	if (!IS_ALIGNED(args->first | args->length | args->offset,
+			ioas->alignment))
 		return -EINVAL;
 	if (args->alloc) {
-		rc = choose_range(ioas, args);
+		rc = ioasid_choose_range(ioas, args);
 		if (rc)
 			return rc;
 	}
@@ -247,8 +269,7 @@ static int check_place(struct ioasid *ioas, struct ioasid_map *args,
 					place);
 	if (rc)
 		return rc;
-	if (ioas->num_mappings - replaced + args->num_slices >
-	    READ_ONCE(ioasid_dma_entry_limit))
+	if (ioas->num_mappings - replaced >= READ_ONCE(ioasid_dma_entry_limit))
 		rc = -ENOSPC;
 	else if (!iova_ranges_contain(ioas->permitted, args->first, last))
 		rc = -EINVAL;
@@ -257,24 +278,24 @@ static int check_place(struct ioasid *ioas, struct ioasid_map *args,
 	return rc;
 }
 
-static void set_addresses(struct ioasid *ioas, struct ioasid_map *args)
+/* ---- page tables ---- */
+
+/* Takes a mapping out of the tables that stand before @end in the list. */
+static void leave_tables(struct ioasid *ioas, const struct mapping *map,
+			 struct iommufd_hw_pagetable *end)
 {
-	unsigned long first = args->first;
-	unsigned int i;
+	struct iommufd_hw_pagetable *pt = end;
 
-	for (i = 0; i < args->num_slices; i++) {
-		struct mapping *map = args->slice[i].map;
-
-		map->first = first;
-		first += args->slice[i].length;
-		map->last = first - 1;
-		map->pinned = args->pinned && ioasid_keeps_pins(ioas);
+	list_for_each_entry_continue_reverse(pt, &ioas->tables, entry) {
+		if (!pt->filled)
+			continue;
+		pgtable_unmap(pt, map);
+		pgtable_sync(pt);
 	}
 }
 
-/* ---- page tables ---- */
-
-static int enter_mapping(struct ioasid *ioas, struct mapping *map)
+static __always_inline int enter_tables(struct ioasid *ioas,
+					const struct mapping *map)
 {
 	struct iommufd_hw_pagetable *pt;
 	int rc;
@@ -283,49 +304,21 @@ static int enter_mapping(struct ioasid *ioas, struct mapping *map)
 		if (!pt->filled)
 			continue;
 		rc = pgtable_map(pt, map);
-		if (rc)
-			goto err_unmap;
+		if (unlikely(rc)) {
+			leave_tables(ioas, map, pt);
+			return rc;
+		}
 	}
 	return 0;
-
-err_unmap:
-	list_for_each_entry_continue_reverse(pt, &ioas->tables, entry) {
-		if (!pt->filled)
-			continue;
-		pgtable_unmap(pt, map);
-		pgtable_sync(pt);
-	}
-	return rc;
 }
 
-static void take_out_mapping(struct ioasid *ioas, struct mapping *map)
+static void restore_in_table(struct iommufd_hw_pagetable *pt,
+			     const struct mapping *new)
 {
-	struct iommufd_hw_pagetable *pt;
+	struct mapping *old;
 
-	list_for_each_entry(pt, &ioas->tables, entry) {
-		if (!pt->filled)
-			continue;
-		pgtable_unmap(pt, map);
-		pgtable_sync(pt);
-	}
-}
-
-static int enter_slices(struct ioasid *ioas, struct ioasid_map *args)
-{
-	unsigned int i;
-	int rc;
-
-	for (i = 0; i < args->num_slices; i++) {
-		rc = enter_mapping(ioas, args->slice[i].map);
-		if (rc)
-			goto err_unmap;
-	}
-	return 0;
-
-err_unmap:
-	while (i--)
-		take_out_mapping(ioas, args->slice[i].map);
-	return rc;
+	for_each_mapping(old, &pt->ioas->mappings, new->first, new->last)
+		pgtable_restore(pt, old);
 }
 
 /* In the tree are still the old ones. */
@@ -340,23 +333,11 @@ static int replace_in_table(struct iommufd_hw_pagetable *pt,
 	pgtable_sync(pt);
 	rc = pgtable_map(pt, new);
 	if (rc)
-		for_each_mapping(old, &pt->ioas->mappings, new->first, new->last)
-			pgtable_restore(pt, old);
+		restore_in_table(pt, new);
 	return rc;
 }
 
-static void undo_replace(struct iommufd_hw_pagetable *pt,
-			 const struct mapping *new)
-{
-	struct mapping *old;
-
-	pgtable_unmap(pt, new);
-	pgtable_sync(pt);
-	for_each_mapping(old, &pt->ioas->mappings, new->first, new->last)
-		pgtable_restore(pt, old);
-}
-
-static int replace_in_tables(struct ioasid *ioas, const struct mapping *new)
+static noinline int replace_in_tables(struct ioasid *ioas, const struct mapping *new)
 {
 	struct iommufd_hw_pagetable *pt;
 	int rc;
@@ -371,40 +352,25 @@ static int replace_in_tables(struct ioasid *ioas, const struct mapping *new)
 	return 0;
 
 err_undo:
-	list_for_each_entry_continue_reverse(pt, &ioas->tables, entry)
-		if (pt->filled)
-			undo_replace(pt, new);
+	list_for_each_entry_continue_reverse(pt, &ioas->tables, entry) {
+		if (!pt->filled)
+			continue;
+		pgtable_unmap(pt, new);
+		pgtable_sync(pt);
+		restore_in_table(pt, new);
+	}
 	return rc;
 }
 
 /* ---- the tree ---- */
 
-static void link_slices(struct ioasid *ioas, struct ioasid_map *args,
-			const struct mapping_place *place)
+static noinline void replace_in_tree(struct ioasid *ioas, struct ioasid_map *args)
 {
-	unsigned int i;
+	struct mapping *new = args->map;
+	struct mapping *old = mapping_find(&ioas->mappings, new->first), *next;
 
-	guard(mutex)(tree_lock_of(ioas));
-	if (args->num_slices == 1) {
-		mapping_link(&ioas->mappings, args->slice[0].map, place);
-		ioasid_count_mapping(ioas, args->slice[0].map, true);
-		return;
-	}
-	for (i = 0; i < args->num_slices; i++) {
-		WARN_ON(mapping_insert(&ioas->mappings, args->slice[i].map));
-		ioasid_count_mapping(ioas, args->slice[i].map, true);
-		cond_resched();
-	}
-}
-
-static void replace_in_tree(struct ioasid *ioas, struct ioasid_map *args)
-{
-	struct mapping *new = args->slice[0].map, *old;
-
-	guard(mutex)(tree_lock_of(ioas));
-	while ((old = mapping_find(&ioas->mappings, new->first)) &&
-	       old->first <= new->last) {
-		mapping_erase(&ioas->mappings, old);
+	for (; old && old->first <= new->last; old = next) {
+		next = mapping_erase(&ioas->mappings, old);
 		ioasid_count_mapping(ioas, old, false);
 		if (old->is_shadow)
 			shadow_leave(to_shadow(old));
@@ -412,102 +378,40 @@ static void replace_in_tree(struct ioasid *ioas, struct ioasid_map *args)
 		cond_resched();
 	}
 	WARN_ON(mapping_insert(&ioas->mappings, new));
-	ioasid_count_mapping(ioas, new, true);
-}
-
-static int add_mappings(struct ioasid *ioas, struct ioasid_map *args,
-			const struct mapping_place *place)
-{
-	int rc;
-
-	if (args->replace) {
-		rc = replace_in_tables(ioas, args->slice[0].map);
-		if (!rc)
-			replace_in_tree(ioas, args);
-	} else {
-		rc = enter_slices(ioas, args);
-		if (!rc)
-			link_slices(ioas, args, place);
-	}
-	return rc;
-}
-
-static int add_shadow(struct ioasid *ioas, struct ioasid_map *args,
-		      const struct mapping_place *place)
-{
-	struct shadow *shadow = to_shadow(args->slice[0].map);
-	int rc;
-
-	rc = shadow_enter(shadow, args->slice[0].offset, args->length,
-			  args->prot);
-	if (rc)
-		return rc;
-	rc = add_mappings(ioas, args, place);
-	if (rc) {
-		guard(mutex)(tree_lock_of(ioas));
-		shadow_leave(shadow);
-	}
-	return rc;
 }
 
 /* ---- MAP ---- */
 
-/* It is pinned at once, and children could not be told when it goes. */
-static int check_registered(const struct ioasid *ioas,
-			    const struct pinned_mem *mem)
+/* What has been looked up and entered: now nothing can fail any more. */
+static __always_inline void add_mapping(struct ioasid *ioas,
+					struct ioasid_map *args,
+					const struct mapping_place *place)
 {
-	if (!atomic_read(&ioas->ictx->num_bound))
-		return -EPERM;
-	return mem->source == PINNED_MEM_DMA_BUF ? -EOPNOTSUPP : 0;
+	struct mutex *tree_lock = tree_lock_of(ioas);
+	struct mapping *map = args->map;
+
+	mutex_lock(tree_lock);
+	if (unlikely(args->replace))
+		replace_in_tree(ioas, args);
+	else
+		mapping_link(&ioas->mappings, map, place);
+	ioasid_count_mapping(ioas, map, true);
+	mutex_unlock(tree_lock);
 }
 
-/**
- * ioasid_map_prepare - Do what MAP does without a lock
- * @ioas: The address space
- * @args: What to map
- *
- * Context: No lock is held; sleeps for user memory.
- *
- * Return: 0, then ioasid_map_finish() follows; or an errno, with nothing changed.
- */
-int ioasid_map_prepare(struct ioasid *ioas, struct ioasid_map *args)
+/* The mapping has the pin now, unless the last pinner has gone meanwhile. */
+static __always_inline void keep_pin(struct ioasid_map *args)
 {
-	unsigned int i, num = args->num_slices;
-	struct mapping *map;
-	int rc;
-
-	INIT_LIST_HEAD(&args->replaced);
-	args->pinned = false;
-	for (i = 0; i < num; i++) {
-		/* A child shows its parent's memory, others have their own. */
-		rc = !args->slice[i].mem == !!ioas->parent ? 0 : -EINVAL;
-		if (!rc && ioas->type == IOMMU_IOASID_TYPE_PREREG)
-			rc = check_registered(ioas, args->slice[i].mem);
-		if (rc)
-			goto err_abort;
-		map = mapping_new(ioas, &args->slice[i], args->prot);
-		if (IS_ERR(map)) {
-			rc = PTR_ERR(map);
-			goto err_abort;
-		}
-		args->slice[i].map = map;
-	}
-	return 0;
-
-err_abort:
-	while (i--)
-		mapping_abort(args->slice[i].map);
-	return rc;
+	if (args->map->pinned)
+		args->pinned = false;
+	else
+		pinned_mem_get(args->mem);
 }
 
-/* The mappings have the pins now, unless the last pinner has gone meanwhile. */
-static void settle_pins(struct ioasid *ioas, struct ioasid_map *args)
+static void shadow_abort(struct ioasid *ioas, struct shadow *shadow)
 {
-	unsigned int i;
-
-	args->pinned = !ioasid_keeps_pins(ioas);
-	for (i = 0; args->pinned && i < args->num_slices; i++)
-		pinned_mem_get(args->slice[i].mem);
+	guard(mutex)(tree_lock_of(ioas));
+	shadow_leave(shadow);
 }
 
 /**
@@ -522,7 +426,8 @@ static void settle_pins(struct ioasid *ioas, struct ioasid_map *args)
  */
 int ioasid_map_locked(struct ioasid *ioas, struct ioasid_map *args)
 {
-	struct mapping_place place;
+	struct mapping *map = args->map;
+	struct mapping_place place __uninitialized;
 	int rc;
 
 	lockdep_assert_held(&ioas->lock);
@@ -530,49 +435,41 @@ int ioasid_map_locked(struct ioasid *ioas, struct ioasid_map *args)
 	rc = check_place(ioas, args, &place);
 	if (rc)
 		return rc;
-	if (ioasid_keeps_pins(ioas) && !args->pinned) {
+	map->first = args->first;
+	map->last = args->first + args->length - 1;
+	map->pinned = ioasid_keeps_pins(ioas);
+	if (map->pinned && !args->pinned)
 		rc = -EAGAIN;
-	} else {
-		set_addresses(ioas, args);
-		rc = ioas->parent ? add_shadow(ioas, args, &place) :
-				    add_mappings(ioas, args, &place);
-	}
-	if (rc && args->replace)
-		end_replace(ioas, args);
-	if (rc)
-		return rc;
+	else if (ioas->parent)
+		rc = shadow_enter(to_shadow(map), args->offset, args->length,
+				  args->prot);
+	if (unlikely(rc))
+		goto err_replace;
+	rc = unlikely(args->replace) ? replace_in_tables(ioas, map) :
+				       enter_tables(ioas, map);
+	if (unlikely(rc))
+		goto err_shadow;
+	add_mapping(ioas, args, &place);
 	if (args->alloc)
 		ioas->next_first = args->first + args->length;
 	if (args->pinned)
-		settle_pins(ioas, args);
+		keep_pin(args);
 	return 0;
-}
 
-/**
- * ioasid_map_finish - Undo ioasid_map_prepare(), but what has become of it
- * @ioas: The address space
- * @args: What ioasid_map_locked() has mapped, or not
- * @rc: What that said, 0 if the mappings are there
- *
- * Context: No lock is held; may sleep.
- */
-void ioasid_map_finish(struct ioasid *ioas, struct ioasid_map *args, int rc)
-{
-	unsigned int i;
-
-	if (args->pinned)
-		unpin_slices(args, args->num_slices);
-	for (i = 0; i < args->num_slices; i++) {
-		if (rc)
-			mapping_abort(args->slice[i].map);
-		else if (args->pinned)
-			pinned_mem_put(args->slice[i].mem);
-	}
+err_shadow:
+	/* That would not mean what it means here. */
+	if (rc == -EAGAIN)
+		rc = -EIO;
+	if (ioas->parent)
+		shadow_abort(ioas, to_shadow(map));
+err_replace:
 	if (args->replace)
-		ioasid_free_mappings(&args->replaced);
+		end_replace(ioas, args);
+	return rc;
 }
 
-static int pin_and_map(struct ioasid *ioas, struct ioasid_map *args)
+static __always_inline int pin_and_map(struct ioasid *ioas,
+				       struct ioasid_map *args)
 {
 	int rc, rc_pin = 0;
 
@@ -584,7 +481,7 @@ static int pin_and_map(struct ioasid *ioas, struct ioasid_map *args)
 		/* What is wrong with the range is said first. */
 		rc = ioasid_map_locked(ioas, args);
 		mutex_unlock(&ioas->lock);
-		if (rc != -EAGAIN || args->pinned)
+		if (likely(rc != -EAGAIN) || args->pinned)
 			return rc;
 		if (rc_pin)
 			return rc_pin;
@@ -593,10 +490,10 @@ static int pin_and_map(struct ioasid *ioas, struct ioasid_map *args)
 }
 
 /**
- * ioasid_map - Add mappings
+ * ioasid_map - Add a mapping
  * @ioas: The address space; its type allows it
- * @args: What to map. On success the mappings take over the caller's references
- *        to the memory of the slices.
+ * @args: What to map. On success the mapping takes over the caller's reference to
+ *        the memory.
  *
  * Context: No lock is held; sleeps for user memory.
  *
@@ -610,108 +507,14 @@ int ioasid_map(struct ioasid *ioas, struct ioasid_map *args)
 	rc = ioasid_map_prepare(ioas, args);
 	if (!rc) {
 		rc = pin_and_map(ioas, args);
-		ioasid_map_finish(ioas, args, rc);
+		ioasid_map_finish(args, rc);
 	}
 	trace_ioasid_map(ioas->obj.id, args->first, args->length, args->prot,
 			 rc);
 	return rc;
 }
 
-/* ---- what is mapped ---- */
-
-static unsigned int count_pieces(const struct mapping *map)
-{
-	return map->is_shadow && to_shadow(map)->span ?
-		       to_shadow(map)->span->num : 1;
-}
-
-/* Return: how many slices; they reach up to @next. */
-static unsigned int fill_slices(struct ioasid *ioas, struct ioasid_slice *slice,
-				unsigned int max, unsigned long first,
-				unsigned long last, unsigned long *next)
-{
-	struct mapping_piece piece;
-	unsigned int num = 0;
-	struct mapping *map;
-
-	*next = first;
-	for_each_mapping(map, &ioas->mappings, first, last) {
-		if (map->first > *next)
-			break;
-		do {
-			if (num == max)
-				return num;
-			mapping_piece_at(map, *next, &piece);
-			pinned_mem_get(piece.mem);
-			slice[num].mem = piece.mem;
-			slice[num].offset = piece.offset;
-			slice[num].length = min(piece.length - 1,
-						last - *next) + 1;
-			*next += slice[num++].length;
-			cond_resched();
-		} while (*next != last + 1 && *next != map->last + 1);
-		cond_resched();
-	}
-	return num;
-}
-
-/**
- * ioasid_get_slices - Find the memory behind a range
- * @ioas: The address space
- * @first: First address
- * @length: In bytes, not 0; the range does not wrap
- * @args: Output: slices and length, for ioasid_put_slices()
- *
- * Context: No lock is held.
- *
- * Return: 0; -ENOENT: some of it is not mapped; -ENOMEM; -EINTR.
- */
-int ioasid_get_slices(struct ioasid *ioas, unsigned long first,
-		      unsigned long length, struct ioasid_map *args)
-{
-	unsigned long last = first + length - 1, next;
-	struct ioasid_slice *slice;
-	unsigned int max = 0;
-	struct mapping *map;
-
-	if (ioasid_lock_killable(&ioas->lock))
-		return -EINTR;
-	for_each_mapping(map, &ioas->mappings, first, last) {
-		max += count_pieces(map);
-		cond_resched();
-	}
-	mutex_unlock(&ioas->lock);
-	if (!max)
-		return -ENOENT;
-	if (ioasid_killed())
-		return -EINTR;
-	slice = kvcalloc(max, sizeof(*slice), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!slice)
-		return -ENOMEM;
-
-	args->slice = slice;
-	args->length = length;
-	mutex_lock(&ioas->lock);
-	args->num_slices = fill_slices(ioas, slice, max, first, last, &next);
-	mutex_unlock(&ioas->lock);
-	if (next == last + 1)
-		return 0;
-	ioasid_put_slices(args);
-	return -ENOENT;
-}
-
-/**
- * ioasid_put_slices - Undo ioasid_get_slices()
- * @args: The slices, if they have not been mapped
- */
-void ioasid_put_slices(struct ioasid_map *args)
-{
-	unsigned int i;
-
-	for (i = 0; i < args->num_slices; i++)
-		pinned_mem_put(args->slice[i].mem);
-	kvfree(args->slice);
-}
+/* ---- cuts ---- */
 
 /**
  * ioasid_cut - Divide the mapping that holds an address, if there is one

@@ -152,20 +152,24 @@ int ioasid_release_accesses(struct ioasid *ioas, unsigned long first,
 
 /* ---- removal ---- */
 
-/**
- * ioasid_removal_begin - Begin to take mappings out
- * @removal: What is kept about it
- * @ioas: The address space
- */
-void ioasid_removal_begin(struct ioasid_removal *removal, struct ioasid *ioas)
+/* Return: the mapping that was behind it. */
+static __always_inline struct mapping *
+removal_add(struct ioasid_removal *removal, struct mapping *map)
 {
-	removal->ioas = ioas;
-	removal->keep_dirty = false;
-	removal->bytes = 0;
-	removal->first = ULONG_MAX;
-	removal->last = 0;
-	INIT_LIST_HEAD(&removal->pending);
-	INIT_LIST_HEAD(&removal->gone);
+	unsigned long length = mapping_length(map);
+	struct ioasid *ioas = removal->ioas;
+	struct mapping *next;
+
+	removal->bytes += length;
+	removal->pending_bytes += length;
+	removal->first = min(removal->first, map->first);
+	removal->last = max(removal->last, map->last);
+	if (unlikely(map->mem->source == PINNED_MEM_DMA_BUF))
+		removal->one_by_one = true;
+	ioasid_count_mapping(ioas, map, false);
+	next = mapping_erase(&ioas->mappings, map);
+	list_add_tail(&map->entry, &removal->pending);
+	return next;
 }
 
 /**
@@ -179,17 +183,30 @@ void ioasid_removal_begin(struct ioasid_removal *removal, struct ioasid *ioas)
  */
 void ioasid_removal_add(struct ioasid_removal *removal, struct mapping *map)
 {
+	lockdep_assert_held(&removal->ioas->lock);
+	lockdep_assert_held(&removal->ioas->root->tree_lock);
+
+	removal_add(removal, map);
+}
+
+/* Undoes removal_add() of what was pending last, up to @kept. */
+static noinline void put_back(struct ioasid_removal *removal,
+			      const struct list_head *kept)
+{
 	struct ioasid *ioas = removal->ioas;
+	struct mapping *map;
 
-	lockdep_assert_held(&ioas->lock);
-	lockdep_assert_held(&ioas->root->tree_lock);
-
-	removal->bytes += mapping_length(map);
-	removal->first = min(removal->first, map->first);
-	removal->last = max(removal->last, map->last);
-	mapping_erase(&ioas->mappings, map);
-	ioasid_count_mapping(ioas, map, false);
-	list_add_tail(&map->entry, &removal->pending);
+	while (removal->pending.prev != kept) {
+		map = list_last_entry(&removal->pending, struct mapping, entry);
+		list_del(&map->entry);
+		removal->bytes -= mapping_length(map);
+		removal->pending_bytes -= mapping_length(map);
+		WARN_ON(mapping_insert(&ioas->mappings, map));
+		ioasid_count_mapping(ioas, map, true);
+		cond_resched();
+	}
+	if (list_empty(&removal->pending))
+		ioasid_removal_reset(removal);
 }
 
 /* What follows each other, in either direction, leaves a page table at once. */
@@ -226,8 +243,8 @@ static void run_add(struct run *run, const struct mapping *map)
  * comes right before. Whoever has exported memory of a device may have taken it
  * out already.
  */
-static void take_out_of_table(const struct ioasid_removal *removal,
-			      struct iommufd_hw_pagetable *pt)
+static noinline void take_out_runs(const struct ioasid_removal *removal,
+				   struct iommufd_hw_pagetable *pt)
 {
 	struct run run = { .pt = pt, .empty = true };
 	struct mapping *map;
@@ -245,7 +262,44 @@ static void take_out_of_table(const struct ioasid_removal *removal,
 		cond_resched();
 	}
 	run_end(&run);
+}
+
+static __always_inline void take_out_of_table(const struct ioasid_removal *removal,
+					      struct iommufd_hw_pagetable *pt)
+{
+	if (!removal->one_by_one &&
+	    removal->pending_bytes - 1 == removal->last - removal->first)
+		pgtable_unmap_range(pt, removal->first, removal->last);
+	else
+		take_out_runs(removal, pt);
 	pgtable_sync(pt);
+}
+
+static void leave_parent(struct ioasid_removal *removal)
+{
+	struct mapping *map;
+
+	guard(mutex)(&removal->ioas->root->tree_lock);
+	list_for_each_entry(map, &removal->pending, entry) {
+		shadow_leave(to_shadow(map));
+		cond_resched();
+	}
+}
+
+/* Nothing can be added after it. */
+static __always_inline void removal_flush(struct ioasid_removal *removal)
+{
+	struct ioasid *ioas = removal->ioas;
+	struct iommufd_hw_pagetable *pt;
+
+	if (list_empty(&removal->pending))
+		return;
+	list_for_each_entry(pt, &ioas->tables, entry)
+		if (pt->filled)
+			take_out_of_table(removal, pt);
+	if (ioas->parent)
+		leave_parent(removal);
+	list_splice_tail_init(&removal->pending, &removal->gone);
 }
 
 /**
@@ -257,27 +311,9 @@ static void take_out_of_table(const struct ioasid_removal *removal,
  */
 void ioasid_removal_flush(struct ioasid_removal *removal)
 {
-	struct ioasid *ioas = removal->ioas;
-	struct iommufd_hw_pagetable *pt;
-	struct mapping *map;
-
-	lockdep_assert_held(&ioas->lock);
-
-	if (list_empty(&removal->pending))
-		return;
-	list_for_each_entry(pt, &ioas->tables, entry)
-		if (pt->filled)
-			take_out_of_table(removal, pt);
-	if (ioas->parent) {
-		guard(mutex)(&ioas->root->tree_lock);
-		list_for_each_entry(map, &removal->pending, entry) {
-			shadow_leave(to_shadow(map));
-			cond_resched();
-		}
-	}
-	list_splice_tail_init(&removal->pending, &removal->gone);
-	removal->first = ULONG_MAX;
-	removal->last = 0;
+	lockdep_assert_held(&removal->ioas->lock);
+	removal_flush(removal);
+	ioasid_removal_reset(removal);
 }
 
 /* ---- what may be removed ---- */
@@ -294,8 +330,10 @@ static int look_at(struct ioasid *ioas, unsigned long first,
 {
 	struct mapping *map = mapping_find(&ioas->mappings, first);
 
+	lockdep_assert_held(&ioas->root->tree_lock);
+
 	use->accessed = false;
-	use->shown = false;
+	use->shown = spans_touch(ioas, first, last);
 	if (map && map->first < first)
 		return -EINVAL;
 	for (; map && map->first <= last; map = mapping_next(map)) {
@@ -311,20 +349,82 @@ static int look_at(struct ioasid *ioas, unsigned long first,
 	return ioasid_access_locked(ioas, first, last) ? -EBUSY : 0;
 }
 
-/* With @leaving only what leaves: other mappings have come meanwhile. */
-static void collect(struct ioasid_removal *removal, unsigned long first,
-		    unsigned long last, bool leaving)
+static int look_at_range(struct ioasid *ioas, unsigned long first,
+			 unsigned long last, struct range_use *use)
 {
-	struct mapping *map, *next;
+	guard(mutex)(&ioas->root->tree_lock);
+	return look_at(ioas, first, last, use);
+}
 
-	for (map = mapping_find(&removal->ioas->mappings, first);
-	     map && map->first <= last; map = next) {
-		next = mapping_next(map);
+/* Takes out what leaves: other mappings have come meanwhile. */
+static void collect_leaving(struct ioasid_removal *removal, unsigned long first,
+			    unsigned long last)
+{
+	struct mapping *map = mapping_find(&removal->ioas->mappings, first);
+
+	while (map && map->first <= last) {
 		if (mapping_leaves(map, first, last) &&
-		    (!leaving || map->state == MAPPING_LEAVING))
-			ioasid_removal_add(removal, map);
+		    map->state == MAPPING_LEAVING)
+			map = removal_add(removal, map);
+		else
+			map = mapping_next(map);
 		cond_resched();
 	}
+}
+
+/* Why collect_all() has stopped */
+static noinline int why_not(struct ioasid *ioas, unsigned long first,
+			    unsigned long last)
+{
+	struct range_use use;
+	int rc;
+
+	rc = look_at(ioas, first, last, &use);
+	if (rc)
+		return rc;
+	return use.shown ? -EBUSY : -EAGAIN;
+}
+
+/*
+ * Takes out all of a range, and puts it back if it meets something that must stay:
+ * that is rare, and to look at each mapping twice costs more.
+ */
+static __always_inline bool collect_all(struct ioasid_removal *removal,
+					unsigned long first, unsigned long last)
+{
+	struct ioasid *ioas = removal->ioas;
+	struct mapping *map = mapping_find(&ioas->mappings, first);
+	const struct list_head *kept = removal->pending.prev;
+
+	if (ioasid_access_locked(ioas, first, last) ||
+	    spans_touch(ioas, first, last) || (map && map->first < first))
+		return false;
+	while (map && map->first <= last) {
+		if (unlikely(map->last > last || map->num_accesses ||
+			     map->state == MAPPING_LEAVING ||
+			     !hlist_empty(&map->shadows))) {
+			put_back(removal, kept);
+			return false;
+		}
+		map = removal_add(removal, map);
+		cond_resched();
+	}
+	return true;
+}
+
+static __always_inline int removal_range(struct ioasid_removal *removal,
+					 unsigned long first,
+					 unsigned long last)
+{
+	struct mutex *tree_lock = &removal->ioas->root->tree_lock;
+	int rc = 0;
+
+	/* Nobody begins to show what is not in the tree any more. */
+	mutex_lock(tree_lock);
+	if (unlikely(!collect_all(removal, first, last)))
+		rc = why_not(removal->ioas, first, last);
+	mutex_unlock(tree_lock);
+	return rc;
 }
 
 /**
@@ -342,21 +442,8 @@ static void collect(struct ioasid_removal *removal, unsigned long first,
 int ioasid_removal_range(struct ioasid_removal *removal, unsigned long first,
 			 unsigned long last)
 {
-	struct ioasid *ioas = removal->ioas;
-	struct range_use use;
-	int rc;
-
-	/* Nobody begins to show what is not in the tree any more. */
-	guard(mutex)(&ioas->root->tree_lock);
-	rc = look_at(ioas, first, last, &use);
-	if (rc)
-		return rc;
-	if (use.shown || spans_touch(ioas, first, last))
-		return -EBUSY;
-	if (use.accessed)
-		return -EAGAIN;
-	collect(removal, first, last, false);
-	return 0;
+	lockdep_assert_held(&removal->ioas->lock);
+	return removal_range(removal, first, last);
 }
 
 /* Whether children have begun to show something before it was leaving */
@@ -397,8 +484,7 @@ int ioasid_removal_accessed(struct ioasid_removal *removal,
 
 	lockdep_assert_held(&ioas->unmap_lock);
 
-	scoped_guard(mutex, &ioas->root->tree_lock)
-		rc = look_at(ioas, first, last, &use);
+	rc = look_at_range(ioas, first, last, &use);
 	if (!rc)
 		rc = ioasid_release_accesses(ioas, first, last);
 	if (rc)
@@ -406,7 +492,7 @@ int ioasid_removal_accessed(struct ioasid_removal *removal,
 	scoped_guard(mutex, &ioas->root->tree_lock) {
 		shown = leaving_is_shown(ioas, first, last);
 		if (!shown)
-			collect(removal, first, last, true);
+			collect_leaving(removal, first, last);
 	}
 	if (shown)
 		ioasid_set_range_state(ioas, first, last, MAPPING_LIVE);
@@ -426,8 +512,22 @@ static int unmap_asking(struct ioasid_removal *removal, unsigned long first,
 	return rc;
 }
 
-static int unmap_directly(struct ioasid_removal *removal, unsigned long first,
-			  unsigned long last)
+static noinline int unmap_accessed(struct ioasid_removal *removal,
+				   unsigned long first, unsigned long last)
+{
+	struct ioasid *ioas = removal->ioas;
+	int rc;
+
+	if (ioasid_lock_killable(&ioas->unmap_lock))
+		return -EINTR;
+	rc = unmap_asking(removal, first, last);
+	mutex_unlock(&ioas->unmap_lock);
+	return rc;
+}
+
+static __always_inline int unmap_directly(struct ioasid_removal *removal,
+					  unsigned long first,
+					  unsigned long last)
 {
 	struct ioasid *ioas = removal->ioas;
 	int rc;
@@ -437,17 +537,12 @@ static int unmap_directly(struct ioasid_removal *removal, unsigned long first,
 	if (removal->keep_dirty && !ioas->tracking)
 		rc = -EINVAL;
 	else
-		rc = ioasid_removal_range(removal, first, last);
-	ioasid_removal_flush(removal);
+		rc = removal_range(removal, first, last);
+	if (likely(!rc))
+		removal_flush(removal);
 	mutex_unlock(&ioas->lock);
-	if (rc != -EAGAIN)
-		return rc;
-
-	if (ioasid_lock_killable(&ioas->unmap_lock))
-		return -EINTR;
-	rc = unmap_asking(removal, first, last);
-	mutex_unlock(&ioas->unmap_lock);
-	return rc;
+	return unlikely(rc == -EAGAIN) ? unmap_accessed(removal, first, last) :
+					 rc;
 }
 
 /* What children show of the range goes first, and nobody can show it again. */
@@ -458,14 +553,8 @@ static int begin_revoke(struct ioasid *ioas, unsigned long first,
 	int rc;
 
 	guard(mutex)(&ioas->lock);
-	scoped_guard(mutex, &ioas->root->tree_lock)
-		rc = look_at(ioas, first, last, &use);
-	if (rc)
-		return rc;
-	if (use.accessed)
-		return ioasid_release_accesses(ioas, first, last);
-	ioasid_set_range_state(ioas, first, last, MAPPING_LEAVING);
-	return 0;
+	rc = look_at_range(ioas, first, last, &use);
+	return rc ?: ioasid_release_accesses(ioas, first, last);
 }
 
 static int revoke_range(struct ioasid_removal *removal, unsigned long first,
@@ -487,7 +576,7 @@ static int revoke_range(struct ioasid_removal *removal, unsigned long first,
 	}
 	/* Nobody shows what leaves any more; other mappings may have come. */
 	scoped_guard(mutex, &ioas->root->tree_lock)
-		collect(removal, first, last, true);
+		collect_leaving(removal, first, last);
 	ioasid_removal_flush(removal);
 	return 0;
 }
@@ -529,11 +618,10 @@ static int unmap_revoking(struct ioasid_removal *removal, unsigned long first,
 int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
 		 struct dirty_report *report, bool revoke, u64 *unmapped)
 {
-	struct ioasid_removal removal;
+	struct ioasid_removal removal __uninitialized;
 	int rc;
 
-	ioasid_removal_begin(&removal, ioas);
-	removal.keep_dirty = report;
+	ioasid_removal_begin(&removal, ioas, report);
 	rc = revoke ? unmap_revoking(&removal, first, last) :
 		      unmap_directly(&removal, first, last);
 	*unmapped = removal.bytes;

@@ -46,7 +46,7 @@
  *	pinned_mem.lock		no lock of an address space or group is held
  *	mmap_lock
  *
- * On their own: iommufd_ctx.groups_lock, compat_lock.
+ * On their own: iommufd_ctx.groups_lock, compat_lock. Below all: record_pool.lock.
  *
  * Memory is pinned and released, user memory is copied and in-kernel accesses
  * are called back with no ioasid.lock or ioasid_group.lock held. VFIO calls in
@@ -109,10 +109,42 @@ void iova_ranges_set(struct iova_ranges *ranges, unsigned long first,
 		     unsigned long last);
 void iova_ranges_cut(struct iova_ranges *ranges, unsigned long first,
 		     unsigned long last);
-bool iova_ranges_contain(const struct iova_ranges *ranges, unsigned long first,
-			 unsigned long last);
 bool iova_ranges_touch(const struct iova_ranges *ranges, unsigned long first,
 		       unsigned long last);
+
+/* Whether one range of the set holds all of [first, last] */
+static inline bool iova_ranges_contain(const struct iova_ranges *ranges,
+				       unsigned long first, unsigned long last)
+{
+	unsigned int i = ranges->num;
+
+	while (i--)
+		if (ranges->range[i].first <= first)
+			return ranges->range[i].last >= last;
+	return false;
+}
+
+/* ------------------------------------------------------------------------- */
+/* Memory for small records (record.c) */
+
+/**
+ * struct record_pool - Where a context's records of one kind come from
+ * @lock: Protects the blocks
+ * @blocks: struct record_block, those with free records
+ * @size: What a record takes, in bytes
+ * @per_block: How many there are in a block
+ */
+struct record_pool {
+	spinlock_t lock;
+	struct list_head blocks;
+	unsigned int size;
+	unsigned int per_block;
+};
+
+void record_pool_init(struct record_pool *pool, size_t size);
+void record_pool_end(struct record_pool *pool);
+void *record_alloc(struct record_pool *pool, size_t size);
+void record_free(void *data);
 
 /* ------------------------------------------------------------------------- */
 /* Pinned memory (pin.c) */
@@ -162,9 +194,16 @@ int mem_extents_add(struct mem_extents *extents, unsigned long pfn,
 		    unsigned long left);
 void mem_extents_fit(struct mem_extents *extents);
 unsigned long count_page_run(struct page **pages, unsigned long num_pages);
-unsigned int mem_extents_find(const struct mem_extents *extents,
-			      unsigned long index);
+unsigned int mem_extents_search(const struct mem_extents *extents,
+				unsigned long index);
 void mem_extents_clear(struct mem_extents *extents);
+
+/* Index of the extent that holds a page; @index is less than num_pages. */
+static inline unsigned int mem_extents_find(const struct mem_extents *extents,
+					    unsigned long index)
+{
+	return extents->num == 1 ? 0 : mem_extents_search(extents, index);
+}
 
 static inline unsigned long mem_extent_pages(const struct mem_extents *extents,
 					     unsigned int i)
@@ -280,8 +319,6 @@ void pinned_mem_put(struct pinned_mem *mem);
 int pinned_mem_pin(struct pinned_mem *mem);
 void pinned_mem_pin_again(struct pinned_mem *mem);
 void pinned_mem_unpin(struct pinned_mem *mem);
-int pinned_mem_init(void);
-void pinned_mem_exit(void);
 
 /* ------------------------------------------------------------------------- */
 /* Memory of devices (dmabuf.c) */
@@ -324,8 +361,9 @@ static inline void dma_buf_take_out(struct iommufd_hw_pagetable *pt,
 /* Mappings (map.c) */
 
 /*
- * A LEAVING mapping waits for in-kernel accesses to let go: it still translates,
- * but takes no new ones, nor children's mappings.
+ * A LEAVING mapping is about to be removed or replaced: it may wait for in-kernel
+ * accesses to let go. It still translates, but takes no new ones, nor children's
+ * mappings. So is one of several that are added together, until all are there.
  */
 enum mapping_state {
 	MAPPING_LIVE,
@@ -462,7 +500,7 @@ int mapping_find_place(struct mapping_tree *tree, unsigned long first,
 void mapping_link(struct mapping_tree *tree, struct mapping *map,
 		  const struct mapping_place *place);
 int mapping_insert(struct mapping_tree *tree, struct mapping *map);
-void mapping_erase(struct mapping_tree *tree, struct mapping *map);
+struct mapping *mapping_erase(struct mapping_tree *tree, struct mapping *map);
 int mapping_find_room(struct mapping_tree *tree, const struct iova_ranges *ranges,
 		      unsigned long from, unsigned long length,
 		      unsigned long align, unsigned long phase,
@@ -543,10 +581,6 @@ void shadow_leave(struct shadow *shadow);
 void shadow_piece_at(const struct shadow *shadow, unsigned long skip,
 		     struct mapping_piece *piece);
 bool shadow_is_aligned(const struct shadow *shadow, unsigned long alignment);
-bool spans_touch(struct ioasid *parent, unsigned long first,
-		 unsigned long last);
-int shadow_cache_init(void);
-void shadow_cache_exit(void);
 
 /* Iterates over the spans that show some of [from, to]. */
 #define for_each_span(it, parent, from, to)                             \
@@ -674,10 +708,15 @@ int ioasid_fill_bits(const struct dirty_window *window, iova_bitmap_fn_t fn,
 /* ------------------------------------------------------------------------- */
 /* Contexts and objects (main.c, object.c) */
 
+#define IOASID_NUM_FEW 16
+
 /**
  * struct iommufd_ctx - One open of /dev/iommu
  * @file: The open file. References to the context are references to it.
  * @objects: Identifiers: IOASIDs, devices, accesses
+ * @few: What the smallest identifiers find, without a walk of @objects
+ * @mems: struct mem_with_mapping
+ * @shadows: struct shadow
  * @num_objects: How many identifiers are taken
  * @num_bound: Bound devices and accesses
  * @object_wait: Where the end of an object waits for calls that still use it
@@ -700,6 +739,9 @@ int ioasid_fill_bits(const struct dirty_window *window, iova_bitmap_fn_t fn,
 struct iommufd_ctx {
 	struct file *file;
 	struct xarray objects;
+	struct iommufd_object __rcu *few[IOASID_NUM_FEW];
+	struct record_pool mems;
+	struct record_pool shadows;
 	atomic_t num_objects;
 	atomic_t num_bound;
 	wait_queue_head_t object_wait;
@@ -770,6 +812,8 @@ struct ioasid_ucmd {
  * @flags: Flags that it knows
  * @output_flags: Flags with which it has results, IOASID_ALWAYS_OUTPUT if it
  *                has always
+ * @result: Where the only result is, if that is a u64 of the first version, in bytes
+ *          from the start; 0 if the whole structure is returned
  * @execute: Does it. No lock is held. Return: 0 or a negative errno.
  */
 struct ioasid_ioctl {
@@ -777,6 +821,7 @@ struct ioasid_ioctl {
 	unsigned int min_size;
 	u32 flags;
 	u32 output_flags;
+	unsigned int result;
 	int (*execute)(struct ioasid_ucmd *ucmd);
 };
 
@@ -805,6 +850,7 @@ void ioasid_leave_compat(struct ioasid *ioas);
  * @rcu: Frees it
  * @ictx: The context that it belongs to
  * @type: enum iommu_ioasid_type
+ * @ops: What that allows, a bit for each enum iommu_ioasid_op
  * @snoop: enum iommu_snoop_policy
  * @addr_width: As asked for at allocation, in bits, 0 if not
  * @dirty: May be tracked: mappings have bits, tables are of that kind
@@ -867,6 +913,7 @@ struct ioasid {
 	struct iommufd_ctx *ictx;
 	enum iommu_ioasid_type type;
 	enum iommu_snoop_policy snoop;
+	u64 ops;
 	unsigned int addr_width;
 	bool dirty;
 	bool auto_pasid;
@@ -939,54 +986,48 @@ struct ioasid_params {
 };
 
 /**
- * struct ioasid_slice - A piece of memory that is to be mapped
- * @mem: The memory, NULL if @offset is an address of the parent
- * @offset: Where the slice starts in @mem, in bytes
- * @length: In bytes, not 0
- * @map: The mapping that is being made of it
- */
-struct ioasid_slice {
-	struct pinned_mem *mem;
-	unsigned long offset;
-	unsigned long length;
-	struct mapping *map;
-};
-
-/**
- * struct ioasid_map - What MAP needs to know
+ * struct ioasid_map - What MAP needs to know of a mapping
  * @first: First address; an output if @alloc
- * @length: Length of all slices together
- * @slice: What is mapped there, one behind the other; exactly one if it is from the
- *         parent
- * @num_slices: How many
+ * @length: In bytes, not 0
+ * @mem: The memory, NULL if @offset is an address of the parent
+ * @offset: Where it starts in @mem, in bytes
  * @phase: What the source's address or offset is, for a chosen @first that
  *         allows large pages
  * @align: For a chosen @first: preferred alignment, a power of two
  * @least_align: For a chosen @first: what will do
  * @prot: IOMMU_READ, IOMMU_WRITE
  * @alloc: Choose @first
- * @replace: Take the place of what lies inside of the range; with one slice, and
- *           where it cannot be tracked what is written
- * @pinned: The slices' memory has a pin for each
- * @replaced: Mappings that were replaced
+ * @replace: Take the place of what lies inside of the range, where it cannot be
+ *           tracked what is written
+ * @hold: Leave it in MAPPING_LEAVING: there will be more before it may be used
+ * @pinned: A pin of @mem is held for it
+ * @map: The mapping that is being made
+ * @replaced: Mappings that were replaced, if @replace
  */
 struct ioasid_map {
 	unsigned long first;
 	unsigned long length;
-	struct ioasid_slice *slice;
-	unsigned int num_slices;
+	struct pinned_mem *mem;
+	unsigned long offset;
 	unsigned long phase;
 	unsigned long align;
 	unsigned long least_align;
 	unsigned int prot;
 	bool alloc;
 	bool replace;
+	bool hold;
 	bool pinned;
+	struct mapping *map;
 	struct list_head replaced;
 };
 
 u64 ioasid_type_ops(u32 type);
-bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op);
+
+/* Whether an address space allows an operation */
+static inline bool ioasid_may(const struct ioasid *ioas, enum iommu_ioasid_op op)
+{
+	return ioas->ops & BIT_ULL(op);
+}
 
 struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
 			    const struct ioasid_params *params);
@@ -1030,11 +1071,40 @@ int ioasid_map(struct ioasid *ioas, struct ioasid_map *args);
 int ioasid_map_prepare(struct ioasid *ioas, struct ioasid_map *args);
 int ioasid_map_pin(struct ioasid_map *args);
 int ioasid_map_locked(struct ioasid *ioas, struct ioasid_map *args);
-void ioasid_map_finish(struct ioasid *ioas, struct ioasid_map *args, int rc);
-int ioasid_get_slices(struct ioasid *ioas, unsigned long first,
-		      unsigned long length, struct ioasid_map *args);
-void ioasid_put_slices(struct ioasid_map *args);
+void ioasid_map_settle(struct ioasid_map *args, int rc);
+int ioasid_choose_range(struct ioasid *ioas, struct ioasid_map *args);
 int ioasid_cut(struct ioasid *ioas, unsigned long last);
+
+/**
+ * ioasid_map_finish - Undo ioasid_map_prepare(), but what has become of it
+ * @args: What ioasid_map_locked() has mapped, or not
+ * @rc: What that said, 0 if the mapping is there
+ *
+ * Context: No lock is held; may sleep.
+ */
+static inline void ioasid_map_finish(struct ioasid_map *args, int rc)
+{
+	if (unlikely(rc || args->pinned || args->replace))
+		ioasid_map_settle(args, rc);
+}
+
+/* ioas_copy.c */
+
+/**
+ * struct ioasid_parts - Memory that lies behind a range
+ * @part: For each piece of it: mem, a reference, offset and length
+ * @num: How many
+ */
+struct ioasid_parts {
+	struct ioasid_map *part;
+	unsigned int num;
+};
+
+int ioasid_get_parts(struct ioasid *ioas, unsigned long first,
+		     unsigned long length, struct ioasid_parts *parts);
+void ioasid_put_parts(struct ioasid_parts *parts);
+int ioasid_map_parts(struct ioasid *ioas, struct ioasid_map *args,
+		     struct ioasid_parts *parts);
 
 /* ioas_unmap.c */
 
@@ -1045,6 +1115,9 @@ int ioasid_cut(struct ioasid *ioas, unsigned long last);
  * @bytes: Sum of their lengths
  * @first: First address of what is pending
  * @last: Last address of what is pending
+ * @pending_bytes: Sum of the lengths of what is pending. If it fills the range,
+ *                 there are no holes
+ * @one_by_one: Page tables must be told of each one
  * @pending: Taken out of the tree, and still in page tables and the parent's shadows
  * @gone: Taken out of everything, IOMMUs' caches included
  */
@@ -1054,13 +1127,61 @@ struct ioasid_removal {
 	u64 bytes;
 	unsigned long first;
 	unsigned long last;
+	unsigned long pending_bytes;
+	bool one_by_one;
 	struct list_head pending;
 	struct list_head gone;
 };
 
+/* Nothing is pending. */
+static inline void ioasid_removal_reset(struct ioasid_removal *removal)
+{
+	removal->first = ULONG_MAX;
+	removal->last = 0;
+	removal->pending_bytes = 0;
+	removal->one_by_one = removal->keep_dirty;
+}
+
+/* Begins to take mappings out of an address space. */
+static inline void ioasid_removal_begin(struct ioasid_removal *removal,
+					struct ioasid *ioas, bool keep_dirty)
+{
+	removal->ioas = ioas;
+	removal->keep_dirty = keep_dirty;
+	removal->bytes = 0;
+	INIT_LIST_HEAD(&removal->pending);
+	INIT_LIST_HEAD(&removal->gone);
+	ioasid_removal_reset(removal);
+}
+
+/* Keeps the counters when a mapping is added or taken out; under ioas->lock. */
+static inline void ioasid_count_mapping(struct ioasid *ioas,
+					const struct mapping *map, bool added)
+{
+	u64 length = mapping_length(map);
+
+	if (!added)
+		length = -length;
+	WRITE_ONCE(ioas->num_mappings, ioas->num_mappings + (added ? 1 : -1));
+	WRITE_ONCE(ioas->mapped_bytes, ioas->mapped_bytes + length);
+	if (map->pinned)
+		WRITE_ONCE(ioas->pinned_bytes, ioas->pinned_bytes + length);
+}
+
+/*
+ * Whether children show some of a range as a piece among others. Those that show a
+ * single piece are in the lists of the mappings there. Under the tree_lock.
+ */
+static inline bool spans_touch(struct ioasid *parent, unsigned long first,
+			       unsigned long last)
+{
+	lockdep_assert_held(&parent->root->tree_lock);
+	return unlikely(!RB_EMPTY_ROOT(&parent->spans.rb_root)) &&
+	       interval_tree_iter_first(&parent->spans, first, last);
+}
+
 int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
 		 struct dirty_report *report, bool revoke, u64 *unmapped);
-void ioasid_removal_begin(struct ioasid_removal *removal, struct ioasid *ioas);
 void ioasid_removal_add(struct ioasid_removal *removal, struct mapping *map);
 int ioasid_removal_range(struct ioasid_removal *removal, unsigned long first,
 			 unsigned long last);
@@ -1069,8 +1190,6 @@ int ioasid_removal_accessed(struct ioasid_removal *removal,
 void ioasid_removal_flush(struct ioasid_removal *removal);
 void ioasid_free_mappings(struct list_head *gone);
 void ioasid_mapping_free(struct mapping *map);
-void ioasid_count_mapping(struct ioasid *ioas, const struct mapping *map,
-			  bool added);
 void ioasid_set_range_state(struct ioasid *ioas, unsigned long first,
 			    unsigned long last, enum mapping_state state);
 int ioasid_release_accesses(struct ioasid *ioas, unsigned long first,
@@ -1087,15 +1206,13 @@ int ioasid_revoke(struct ioasid *parent, unsigned long first,
 /**
  * struct ioasid_batch_entry - A map or an unmap among many
  * @unmap: It is an unmap of args.first and args.length
- * @args: What to map
- * @slice: Its only slice
  * @pin_rc: Why it could not be pinned
+ * @args: What to map
  */
 struct ioasid_batch_entry {
 	bool unmap;
-	struct ioasid_map args;
-	struct ioasid_slice slice;
 	int pin_rc;
+	struct ioasid_map args;
 };
 
 int ioasid_batch(struct ioasid *ioas, struct ioasid_batch_entry *entry,
@@ -1395,8 +1512,25 @@ void ioasid_access_unmap(struct iommufd_access *access, unsigned long first,
 			 unsigned long last);
 void ioasid_access_notify(struct ioasid *ioas, unsigned long first,
 			  unsigned long last);
-bool ioasid_access_locked(const struct ioasid *ioas, unsigned long first,
-			  unsigned long last);
+bool access_locks(const struct ioasid *ioas, unsigned long first,
+		  unsigned long last);
+
+/**
+ * ioasid_access_locked - Whether some of a range must not be unmapped
+ * @ioas: The address space
+ * @first: First address
+ * @last: Last address
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: Whether an internal access has some of it pinned.
+ */
+static inline bool ioasid_access_locked(const struct ioasid *ioas,
+					unsigned long first, unsigned long last)
+{
+	lockdep_assert_held(&ioas->lock);
+	return !list_empty(&ioas->accesses) && access_locks(ioas, first, last);
+}
 
 struct iommufd_access *ioasid_access_create_internal(struct ioasid *ioas);
 void ioasid_access_destroy_internal(struct iommufd_access *access);

@@ -32,6 +32,8 @@ static int ioasid_fops_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	ictx->file = file;
 	xa_init_flags(&ictx->objects, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	record_pool_init(&ictx->mems, sizeof(struct mem_with_mapping));
+	record_pool_init(&ictx->shadows, sizeof(struct shadow));
 	init_waitqueue_head(&ictx->object_wait);
 	mutex_init(&ictx->groups_lock);
 	xa_init_flags(&ictx->groups, XA_FLAGS_ACCOUNT);
@@ -92,14 +94,14 @@ static int ioasid_fops_release(struct inode *inode, struct file *file)
 	mutex_destroy(&ictx->sw_msi_lock);
 	mutex_destroy(&ictx->groups_lock);
 	mem_owner_forget(ictx);
+	record_pool_end(&ictx->shadows);
+	record_pool_end(&ictx->mems);
 	kfree(ictx);
 	return 0;
 }
 
 static void finish_new_object(struct ioasid_ucmd *ucmd, int rc)
 {
-	if (!ucmd->new_obj)
-		return;
 	if (!rc) {
 		ioasid_object_publish(ucmd->ictx, ucmd->new_obj);
 		return;
@@ -113,21 +115,34 @@ static const struct ioasid_ioctl *find_ioctl(unsigned int cmd)
 	return ioasid_native_ioctl(cmd) ?: ioasid_iommufd_ioctl(cmd);
 }
 
-static int run_ioctl(struct iommufd_ctx *ictx, const struct ioasid_ioctl *op,
-		     void __user *uptr)
+/* Room for any structure: each starts with its size, the native ones with flags, too. */
+union command {
+	struct {
+		u32 size;
+		u32 flags;
+	};
+	u64 word[IOASID_CMD_MAX / sizeof(u64)];
+};
+
+static __always_inline int return_results(const struct ioasid_ioctl *op,
+					  const union command *buf, u32 usize,
+					  void __user *uptr)
+{
+	if (op->result)
+		return put_user(buf->word[op->result / sizeof(u64)],
+				(u64 __user *)(uptr + op->result));
+	return copy_to_user(uptr, buf, min(usize, op->size)) ? -EFAULT : 0;
+}
+
+static __always_inline int run_ioctl(struct iommufd_ctx *ictx,
+				     const struct ioasid_ioctl *op,
+				     void __user *uptr)
 {
 	struct ioasid_ucmd ucmd = {
 		.ictx = ictx,
 		.ubuffer = uptr,
 	};
-	/* Every structure starts with its size, the native ones with flags, too. */
-	union {
-		struct {
-			u32 size;
-			u32 flags;
-		};
-		u64 room[IOASID_CMD_MAX / sizeof(u64)];
-	} buf;
+	union command buf __uninitialized;
 	bool output;
 	u32 usize;
 	int rc;
@@ -138,8 +153,11 @@ static int run_ioctl(struct iommufd_ctx *ictx, const struct ioasid_ioctl *op,
 		return -EINVAL;
 	if (usize > PAGE_SIZE)
 		return -E2BIG;
-	rc = copy_struct_from_user(&buf, op->size, uptr, usize);
-	if (rc)
+	if (likely(usize == op->size))
+		rc = copy_from_user(&buf, uptr, usize) ? -EFAULT : 0;
+	else
+		rc = copy_struct_from_user(&buf, op->size, uptr, usize);
+	if (unlikely(rc))
 		return rc;
 	if (buf.flags & ~op->flags)
 		return -EOPNOTSUPP;
@@ -147,15 +165,16 @@ static int run_ioctl(struct iommufd_ctx *ictx, const struct ioasid_ioctl *op,
 	/* Find out before anything changes that results cannot be returned. */
 	output = op->output_flags == IOASID_ALWAYS_OUTPUT ||
 		 (buf.flags & op->output_flags);
-	if (output && copy_to_user(uptr, &buf, min(usize, op->size)))
+	if (output && return_results(op, &buf, usize, uptr))
 		return -EFAULT;
 
 	ucmd.user_size = usize;
 	ucmd.cmd = &buf;
 	rc = op->execute(&ucmd);
-	if (!rc && output && copy_to_user(uptr, &buf, min(usize, op->size)))
-		rc = -EFAULT;
-	finish_new_object(&ucmd, rc);
+	if (!rc && output)
+		rc = return_results(op, &buf, usize, uptr);
+	if (unlikely(ucmd.new_obj))
+		finish_new_object(&ucmd, rc);
 	return rc;
 }
 
@@ -293,26 +312,12 @@ static int __init ioasid_init(void)
 {
 	int rc;
 
-	rc = pinned_mem_init();
-	if (rc)
-		return rc;
-	rc = shadow_cache_init();
-	if (rc)
-		goto err_mem;
 	rc = ioasid_mock_init();
 	if (rc)
-		goto err_shadows;
+		return rc;
 	rc = misc_register(&ioasid_misc);
 	if (rc)
-		goto err_mock;
-	return 0;
-
-err_mock:
-	ioasid_mock_exit();
-err_shadows:
-	shadow_cache_exit();
-err_mem:
-	pinned_mem_exit();
+		ioasid_mock_exit();
 	return rc;
 }
 
@@ -320,8 +325,6 @@ static void __exit ioasid_exit(void)
 {
 	misc_deregister(&ioasid_misc);
 	ioasid_mock_exit();
-	shadow_cache_exit();
-	pinned_mem_exit();
 }
 
 module_init(ioasid_init);

@@ -192,8 +192,10 @@ int mapping_insert(struct mapping_tree *tree, struct mapping *map)
  * mapping_erase - Take a mapping out of a tree
  * @tree: The tree
  * @map: The mapping; the caller owns it again
+ *
+ * Return: The mapping that was behind it, or NULL.
  */
-void mapping_erase(struct mapping_tree *tree, struct mapping *map)
+struct mapping *mapping_erase(struct mapping_tree *tree, struct mapping *map)
 {
 	/* What is behind the hint is known. */
 	if (map == tree->hint) {
@@ -204,6 +206,7 @@ void mapping_erase(struct mapping_tree *tree, struct mapping *map)
 		tree->next = mapping_next(map);
 	}
 	rb_erase(&map->node, &tree->root);
+	return tree->next;
 }
 
 /* The lowest address from @from on that is @phase modulo @align; 0 on wrap. */

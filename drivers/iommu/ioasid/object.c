@@ -13,6 +13,7 @@
  *
  * Look-ups are under RCU; objects are freed after a grace period.
  */
+#include <linux/nospec.h>
 #include <linux/slab.h>
 
 #include "ioasid_private.h"
@@ -81,8 +82,16 @@ void ioasid_object_abort(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 void ioasid_object_publish(struct iommufd_ctx *ictx,
 			   struct iommufd_object *obj)
 {
-	/* The reserved entry has its memory, so this does not fail. */
-	WARN_ON(xa_is_err(xa_store(&ictx->objects, obj->id, obj, GFP_KERNEL)));
+	u32 id = obj->id;
+
+	/* Whoever ends it clears this after what comes next. */
+	if (id < IOASID_NUM_FEW)
+		rcu_assign_pointer(ictx->few[id], obj);
+	/*
+	 * The reserved entry has its memory, so this does not fail. From now on
+	 * others may end the object, and it may be gone.
+	 */
+	WARN_ON(xa_is_err(xa_store(&ictx->objects, id, obj, GFP_KERNEL)));
 }
 
 /**
@@ -113,7 +122,10 @@ struct iommufd_object *ioasid_object_get(struct iommufd_ctx *ictx, u32 id,
 	struct iommufd_object *obj;
 
 	guard(rcu)();
-	obj = xa_load(&ictx->objects, id);
+	if (likely(id < IOASID_NUM_FEW))
+		obj = rcu_dereference(ictx->few[array_index_nospec(id, IOASID_NUM_FEW)]);
+	else
+		obj = xa_load(&ictx->objects, id);
 	if (!obj || (type != IOMMUFD_OBJ_ANY && obj->type != type) ||
 	    !ioasid_object_tryget(obj))
 		return ERR_PTR(-ENOENT);
@@ -135,8 +147,12 @@ void ioasid_object_put(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 static bool ioasid_object_hide(struct iommufd_ctx *ictx,
 			       struct iommufd_object *obj)
 {
-	return xa_cmpxchg(&ictx->objects, obj->id, obj, XA_ZERO_ENTRY,
-			  GFP_KERNEL) == obj;
+	if (xa_cmpxchg(&ictx->objects, obj->id, obj, XA_ZERO_ENTRY,
+		       GFP_KERNEL) != obj)
+		return false;
+	if (obj->id < IOASID_NUM_FEW)
+		RCU_INIT_POINTER(ictx->few[obj->id], NULL);
+	return true;
 }
 
 /* Return: 0 or -ERESTARTSYS. */

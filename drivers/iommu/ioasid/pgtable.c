@@ -445,9 +445,10 @@ void pgtable_dispose(struct iommufd_hw_pagetable *pt)
 	pgtable_free(pt);
 }
 
-static int map_single_pages(struct iommufd_hw_pagetable *pt, unsigned long iova,
-			    phys_addr_t phys, unsigned long size,
-			    unsigned int prot, gfp_t gfp)
+static noinline int map_single_pages(struct iommufd_hw_pagetable *pt,
+				     unsigned long iova, phys_addr_t phys,
+				     unsigned long size, unsigned int prot,
+				     gfp_t gfp)
 {
 	unsigned long done, step;
 	int rc;
@@ -466,43 +467,57 @@ static int map_single_pages(struct iommufd_hw_pagetable *pt, unsigned long iova,
 	return 0;
 }
 
-static int map_extent(struct iommufd_hw_pagetable *pt, unsigned long iova,
-		      phys_addr_t phys, unsigned long size, unsigned int prot,
-		      gfp_t gfp)
+static __always_inline int map_extent(struct iommufd_hw_pagetable *pt,
+				      unsigned long iova, phys_addr_t phys,
+				      unsigned long size, unsigned int prot,
+				      gfp_t gfp)
 {
 	if (!(gfp & __GFP_NOFAIL) && ioasid_should_fail())
 		return -ENOMEM;
-	if (pt->ioas->single_pages)
+	if (unlikely(pt->ioas->single_pages))
 		return map_single_pages(pt, iova, phys, size, prot, gfp);
 	return ioasid_map_nosync(pt->domain, iova, phys, size, prot, gfp);
 }
 
-/* Enters a piece of memory at *@iova, and moves that behind what is entered. */
-static int map_piece(struct iommufd_hw_pagetable *pt, unsigned long *iova,
-		     const struct mapping_piece *piece, unsigned int prot,
-		     gfp_t gfp)
+/* Where in the memory an extent starts and ends, in bytes */
+static unsigned long extent_start(const struct mem_extents *extents,
+				  unsigned int i)
 {
-	const struct mem_extents *extents = &piece->mem->extents;
-	unsigned long pos = piece->offset, end = pos + piece->length;
-	unsigned long ext_start, ext_end, size;
-	unsigned int i;
+	return (unsigned long)extents->extent[i].index << PAGE_SHIFT;
+}
+
+static unsigned long extent_end(const struct mem_extents *extents,
+				unsigned int i)
+{
+	unsigned long end = i + 1 < extents->num ? extents->extent[i + 1].index :
+						   extents->num_pages;
+
+	return end << PAGE_SHIFT;
+}
+
+/*
+ * Enters memory from @pos to @end at @iova. Return: 0 or an errno; *@entered is
+ * increased by what has been entered.
+ */
+static int map_memory(struct iommufd_hw_pagetable *pt, unsigned long iova,
+		      const struct mem_extents *extents, unsigned long pos,
+		      unsigned long end, unsigned int prot, gfp_t gfp,
+		      unsigned long *entered)
+{
+	unsigned int i = mem_extents_find(extents, pos >> PAGE_SHIFT);
+	unsigned long skip, size;
 	int rc;
 
-	/* Where in the memory an extent starts and ends, and where we are */
-	i = mem_extents_find(extents, pos >> PAGE_SHIFT);
-	ext_start = (unsigned long)extents->extent[i].index << PAGE_SHIFT;
-	for (;; i++, ext_start = ext_end) {
-		ext_end = ext_start +
-			  (mem_extent_pages(extents, i) << PAGE_SHIFT);
-		size = min(end, ext_end) - pos;
-		rc = map_extent(pt, *iova,
-				PFN_PHYS(extents->extent[i].pfn) +
-					(pos - ext_start),
-				size, prot, gfp);
+	for (;; i++) {
+		skip = pos - extent_start(extents, i);
+		size = min(end, extent_end(extents, i)) - pos;
+		rc = map_extent(pt, iova + *entered,
+				PFN_PHYS(extents->extent[i].pfn) + skip, size,
+				prot, gfp);
 		if (rc)
 			return rc;
+		*entered += size;
 		pos += size;
-		*iova += size;
 		if (pos == end)
 			return 0;
 		if (!(gfp & __GFP_NOFAIL) && ioasid_killed())
@@ -511,30 +526,69 @@ static int map_piece(struct iommufd_hw_pagetable *pt, unsigned long *iova,
 	}
 }
 
-static int map_pieces(struct iommufd_hw_pagetable *pt,
-		      const struct mapping *map, gfp_t gfp)
+static noinline int map_pieces(struct iommufd_hw_pagetable *pt,
+			       const struct mapping *map, gfp_t gfp)
 {
-	unsigned long iova = map->first;
+	unsigned long length = mapping_length(map), entered = 0;
 	struct mapping_piece piece;
 	int rc;
 
-	if (map->mem->source == PINNED_MEM_DMA_BUF)
-		return dma_buf_enter(pt, map);
 	do {
-		mapping_piece_at(map, iova, &piece);
-		rc = map_piece(pt, &iova, &piece, map->prot, gfp);
-		if (rc || iova == map->last + 1)
-			break;
-		if (!(gfp & __GFP_NOFAIL) && ioasid_killed())
+		mapping_piece_at(map, map->first + entered, &piece);
+		rc = map_memory(pt, map->first, &piece.mem->extents,
+				piece.offset, piece.offset + piece.length,
+				map->prot, gfp, &entered);
+		if (!rc && !(gfp & __GFP_NOFAIL) && ioasid_killed())
 			rc = -EINTR;
 		cond_resched();
-	} while (!rc);
+	} while (!rc && entered != length);
 	if (!rc)
-		rc = ioasid_sync_map(pt->domain, map->first,
-				     mapping_length(map));
-	if (rc && iova != map->first)
-		iommu_unmap(pt->domain, map->first, iova - map->first);
+		rc = ioasid_sync_map(pt->domain, map->first, length);
+	if (rc && entered)
+		iommu_unmap(pt->domain, map->first, entered);
 	return rc;
+}
+
+/* Enters a mapping that lies in one extent, as most small ones do. */
+static __always_inline int map_run(struct iommufd_hw_pagetable *pt,
+				   const struct mapping *map, phys_addr_t phys,
+				   gfp_t gfp)
+{
+	unsigned long length = mapping_length(map);
+	int rc;
+
+	rc = map_extent(pt, map->first, phys, length, map->prot, gfp);
+	if (unlikely(rc))
+		return rc;
+	rc = ioasid_sync_map(pt->domain, map->first, length);
+	if (unlikely(rc))
+		iommu_unmap(pt->domain, map->first, length);
+	return rc;
+}
+
+static __always_inline int enter_mapping(struct iommufd_hw_pagetable *pt,
+					 const struct mapping *map, gfp_t gfp)
+{
+	const struct mem_extents *extents = &map->mem->extents;
+	unsigned long start;
+	unsigned int i;
+
+	if (unlikely(map->mem->source == PINNED_MEM_DMA_BUF))
+		return dma_buf_enter(pt, map);
+	if (unlikely(map->is_shadow && to_shadow(map)->span))
+		return map_pieces(pt, map, gfp);
+	i = mem_extents_find(extents, map->offset >> PAGE_SHIFT);
+	start = extent_start(extents, i);
+	if (map->offset + mapping_length(map) > extent_end(extents, i))
+		return map_pieces(pt, map, gfp);
+	return map_run(pt, map, PFN_PHYS(extents->extent[i].pfn) +
+			       (map->offset - start), gfp);
+}
+
+/* Users know no other errno for memory that no page of the IOMMU fits. */
+static int table_errno(int rc)
+{
+	return rc == -ENXIO ? -EINVAL : rc;
 }
 
 /**
@@ -544,12 +598,14 @@ static int map_pieces(struct iommufd_hw_pagetable *pt,
  *
  * Context: ioas->lock is held.
  *
- * Return: 0, -EINTR on a fatal signal, or what iommu_map() says. Nothing is
- * entered by a failure.
+ * Return: 0; -EINTR: fatal signal; -EINVAL: the memory lies in smaller pieces than
+ * the IOMMU's pages; or what iommu_map() says. Nothing is entered by a failure.
  */
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 {
-	return map_pieces(pt, map, GFP_KERNEL_ACCOUNT);
+	int rc = enter_mapping(pt, map, GFP_KERNEL_ACCOUNT);
+
+	return unlikely(rc) ? table_errno(rc) : 0;
 }
 
 /**
@@ -565,7 +621,7 @@ int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 void pgtable_restore(struct iommufd_hw_pagetable *pt,
 		     const struct mapping *map)
 {
-	WARN_ON_ONCE(map_pieces(pt, map, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL));
+	WARN_ON_ONCE(enter_mapping(pt, map, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL));
 }
 
 /**
@@ -600,6 +656,12 @@ void pgtable_unmap_range(struct iommufd_hw_pagetable *pt, unsigned long first,
 {
 	size_t length = last - first + 1;
 
+	/* All addresses that there are: more than a length can say */
+	if (unlikely(!length)) {
+		pgtable_unmap_range(pt, first, last / 2);
+		first = last / 2 + 1;
+		length = last - first + 1;
+	}
 	WARN_ON_ONCE(iommu_unmap_fast(pt->domain, first, length,
 				      &pt->gather) != length);
 }

@@ -49,9 +49,6 @@
 /* Whether pages follow each other is found out for so many at once. */
 #define RUN_STEP 16
 
-/* Of struct mem_with_mapping */
-static struct kmem_cache *pinned_mem_cache;
-
 /* ---- the lock ---- */
 
 /*
@@ -247,19 +244,17 @@ void mem_extents_fit(struct mem_extents *extents)
 }
 
 /**
- * mem_extents_find - Find the extent that holds a page
+ * mem_extents_search - The slow part of mem_extents_find()
  * @extents: The list
  * @index: Index of the page, less than num_pages
  *
  * Return: Index of the extent.
  */
-unsigned int mem_extents_find(const struct mem_extents *extents,
-			      unsigned long index)
+unsigned int mem_extents_search(const struct mem_extents *extents,
+				unsigned long index)
 {
 	unsigned int low = 0, high = extents->num, guess;
 
-	if (high == 1)
-		return 0;
 	/* Often all extents are of one size, or nearly. */
 	guess = min(index / (extents->num_pages / high), high - 1);
 	if (extents->extent[guess].index > index) {
@@ -1021,14 +1016,14 @@ void mem_owner_forget(struct iommufd_ctx *ictx)
 }
 
 static __always_inline struct pinned_mem *
-make_mem(struct mem_owner *owner, enum pinned_mem_source source,
-	 unsigned long start, unsigned long num_pages, bool writable,
-	 enum pinned_mem_account account)
+make_mem(struct record_pool *pool, struct mem_owner *owner,
+	 enum pinned_mem_source source, unsigned long start, unsigned long num_pages,
+	 bool writable, enum pinned_mem_account account)
 {
 	struct mem_with_mapping *both;
 	struct pinned_mem *mem;
 
-	both = kmem_cache_alloc(pinned_mem_cache, GFP_KERNEL_ACCOUNT);
+	both = record_alloc(pool, sizeof(*both));
 	if (!both)
 		return NULL;
 	mem = &both->mem;
@@ -1059,7 +1054,8 @@ make_charged(struct iommufd_ctx *ictx, enum pinned_mem_source source,
 
 	if (!owner)
 		return NULL;
-	mem = make_mem(owner, source, start, num_pages, writable, account);
+	mem = make_mem(&ictx->mems, owner, source, start, num_pages, writable,
+		       account);
 	if (!mem)
 		mem_owner_put(owner);
 	return mem;
@@ -1078,7 +1074,7 @@ struct pinned_mem *pinned_mem_new(enum pinned_mem_source source,
 				  unsigned long start, unsigned long num_pages,
 				  bool writable)
 {
-	return make_mem(NULL, source, start, num_pages, writable,
+	return make_mem(NULL, NULL, source, start, num_pages, writable,
 			PINNED_MEM_ACCOUNT_NONE);
 }
 
@@ -1194,8 +1190,7 @@ void pinned_mem_put(struct pinned_mem *mem)
 		fput(mem->file);
 	if (mem->owner)
 		mem_owner_put(mem->owner);
-	kmem_cache_free(pinned_mem_cache,
-			container_of(mem, struct mem_with_mapping, mem));
+	record_free(container_of(mem, struct mem_with_mapping, mem));
 }
 
 static int charge_and_pin(struct pinned_mem *mem)
@@ -1367,23 +1362,4 @@ void pinned_mem_give_back(struct pinned_mem *mem, struct mem_owner *old)
 	mem->owner = old;
 	unlock_mem(mem);
 	mem_owner_put(cur);
-}
-
-/**
- * pinned_mem_init - Make ready to register memory
- *
- * Return: 0 or -ENOMEM.
- */
-int __init pinned_mem_init(void)
-{
-	pinned_mem_cache = KMEM_CACHE(mem_with_mapping, SLAB_ACCOUNT);
-	return pinned_mem_cache ? 0 : -ENOMEM;
-}
-
-/**
- * pinned_mem_exit - Undo pinned_mem_init()
- */
-void pinned_mem_exit(void)
-{
-	kmem_cache_destroy(pinned_mem_cache);
 }

@@ -108,25 +108,6 @@ void iova_ranges_cut(struct iova_ranges *ranges, unsigned long first,
 }
 
 /**
- * iova_ranges_contain - Look up addresses in a set
- * @ranges: The set
- * @first: First address
- * @last: Last address
- *
- * Return: Whether one range of the set holds all of them.
- */
-bool iova_ranges_contain(const struct iova_ranges *ranges, unsigned long first,
-			 unsigned long last)
-{
-	unsigned int i;
-
-	for (i = 0; i < ranges->num && ranges->range[i].first <= first; i++)
-		if (ranges->range[i].last >= first)
-			return ranges->range[i].last >= last;
-	return false;
-}
-
-/**
  * iova_ranges_touch - Look for addresses in a set
  * @ranges: The set
  * @first: First address

@@ -143,7 +143,7 @@ static void take_out_of(struct ioasid *child)
 	struct ioasid_removal removal;
 	struct mapping *map;
 
-	ioasid_removal_begin(&removal, child);
+	ioasid_removal_begin(&removal, child, false);
 	scoped_guard(mutex, &child->lock) {
 		scoped_guard(mutex, &child->root->tree_lock) {
 			list_for_each_entry_safe(shadow, next, &child->revoked,

@@ -17,27 +17,6 @@
 
 #include "ioasid_private.h"
 
-static struct kmem_cache *shadow_cache;
-
-/**
- * shadow_cache_init - Prepare for mappings of children
- *
- * Return: 0 or -ENOMEM.
- */
-int shadow_cache_init(void)
-{
-	shadow_cache = KMEM_CACHE(shadow, SLAB_ACCOUNT);
-	return shadow_cache ? 0 : -ENOMEM;
-}
-
-/**
- * shadow_cache_exit - Undo shadow_cache_init()
- */
-void shadow_cache_exit(void)
-{
-	kmem_cache_destroy(shadow_cache);
-}
-
 /**
  * shadow_alloc - Make a mapping of a child
  * @ioas: The child
@@ -50,14 +29,14 @@ struct shadow *shadow_alloc(struct ioasid *ioas)
 
 	if (ioasid_should_fail())
 		return NULL;
-	shadow = kmem_cache_alloc(shadow_cache, GFP_KERNEL);
+	shadow = record_alloc(ioas->ictx ? &ioas->ictx->shadows : NULL,
+			      sizeof(*shadow));
 	if (!shadow)
 		return NULL;
 	mapping_init(&shadow->map);
 	shadow->map.is_shadow = true;
 	shadow->ioas = ioas;
 	shadow->span = NULL;
-	INIT_LIST_HEAD(&shadow->entry);
 	shadow->entered = false;
 	shadow->revoking = false;
 	return shadow;
@@ -70,8 +49,9 @@ struct shadow *shadow_alloc(struct ioasid *ioas)
 void shadow_free(struct shadow *shadow)
 {
 	WARN_ON_ONCE(shadow->entered);
-	kvfree(shadow->span);
-	kmem_cache_free(shadow_cache, shadow);
+	if (unlikely(shadow->span))
+		kvfree(shadow->span);
+	record_free(shadow);
 }
 
 /* ---- pieces ---- */
@@ -176,26 +156,35 @@ static void enter_span(struct search *search, unsigned long first,
 	shadow->ioas->parent->num_shadows++;
 }
 
-/* Shows a part of one mapping. Return: as shadow_enter(), or 1: it has pieces. */
-static int enter_one(struct shadow *shadow, struct mapping *map,
-		     unsigned long first, unsigned long last, unsigned int prot)
+/*
+ * Shows a part of one mapping. Return: as shadow_enter(), or 1: it is not one
+ * mapping, or it has pieces.
+ */
+static __always_inline int enter_one(struct shadow *shadow, unsigned long first,
+				     unsigned long last, unsigned int prot)
 {
-	struct mapping_piece piece;
+	struct ioasid *parent = shadow->ioas->parent;
+	struct mapping *map = mapping_find(&parent->mappings, first);
+	struct mapping_piece piece __uninitialized;
 	int rc;
 
+	if (!map || first < map->first || last > map->last)
+		return 1;
 	rc = check_source(map, prot);
 	if (rc)
 		return rc;
 	mapping_piece_at(map, first, &piece);
 	if (piece.length <= last - first)
 		return 1;
-	if (!PAGE_ALIGNED(first | piece.offset | (last + 1)))
+	/* What children map is aligned to pages at least. */
+	if (!IS_ALIGNED(first | piece.offset | (last + 1),
+			shadow->ioas->alignment))
 		return -EINVAL;
 	shadow->map.mem = piece.mem;
 	shadow->map.offset = piece.offset;
 	hlist_add_head(&shadow->sibling, &map->shadows);
 	shadow->entered = true;
-	shadow->ioas->parent->num_shadows++;
+	parent->num_shadows++;
 	return 0;
 }
 
@@ -203,18 +192,16 @@ static int enter_one(struct shadow *shadow, struct mapping *map,
 static int try_show(struct search *search, unsigned long first,
 		    unsigned long last, unsigned int prot)
 {
-	struct shadow *shadow = search->shadow;
-	struct ioasid *parent = shadow->ioas->parent;
+	struct ioasid *parent = search->shadow->ioas->parent;
 	struct mapping *map;
 	int rc;
 
 	guard(mutex)(&parent->root->tree_lock);
+	/* It may have become one piece meanwhile. */
+	rc = enter_one(search->shadow, first, last, prot);
+	if (rc <= 0)
+		return rc;
 	map = mapping_find(&parent->mappings, first);
-	if (map && map->first <= first && last <= map->last) {
-		rc = enter_one(shadow, map, first, last, prot);
-		if (rc <= 0)
-			return rc;
-	}
 	rc = find_pieces(search, map, first, last, prot);
 	if (rc)
 		return rc;
@@ -232,6 +219,31 @@ static struct shadow_span *span_alloc(unsigned int room)
 		return NULL;
 	return kvmalloc(struct_size_t(struct shadow_span, piece, room),
 			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+}
+
+static noinline int enter_pieces(struct shadow *shadow, unsigned long first,
+				 unsigned long last, unsigned int prot)
+{
+	struct search search = { .shadow = shadow };
+	int rc;
+
+	/* More may be needed when the memory for them is there. */
+	while ((rc = try_show(&search, first, last, prot)) > 0) {
+		kvfree(search.span);
+		search.room = rc;
+		search.span = span_alloc(search.room);
+		if (!search.span)
+			return -ENOMEM;
+	}
+	if (!shadow->span)
+		kvfree(search.span);
+	if (rc)
+		return rc;
+	if (shadow_is_aligned(shadow, shadow->ioas->alignment))
+		return 0;
+	scoped_guard(mutex, &shadow->ioas->root->tree_lock)
+		shadow_leave(shadow);
+	return -EINVAL;
 }
 
 /**
@@ -253,30 +265,16 @@ static struct shadow_span *span_alloc(unsigned int room)
 int shadow_enter(struct shadow *shadow, unsigned long source,
 		 unsigned long length, unsigned int prot)
 {
-	struct search search = { .shadow = shadow };
+	struct mutex *tree_lock = &shadow->ioas->root->tree_lock;
 	unsigned long last = source + length - 1;
 	int rc;
 
 	lockdep_assert_held(&shadow->ioas->lock);
 
-	/* More may be needed when the memory for them is there. */
-	while ((rc = try_show(&search, source, last, prot)) > 0) {
-		kvfree(search.span);
-		search.room = rc;
-		search.span = span_alloc(search.room);
-		if (!search.span)
-			return -ENOMEM;
-	}
-	/* It may have become one piece meanwhile. */
-	if (!shadow->span)
-		kvfree(search.span);
-	if (rc)
-		return rc;
-	if (shadow_is_aligned(shadow, shadow->ioas->alignment))
-		return 0;
-	scoped_guard(mutex, &shadow->ioas->root->tree_lock)
-		shadow_leave(shadow);
-	return -EINVAL;
+	mutex_lock(tree_lock);
+	rc = enter_one(shadow, source, last, prot);
+	mutex_unlock(tree_lock);
+	return unlikely(rc > 0) ? enter_pieces(shadow, source, last, prot) : rc;
 }
 
 /**
@@ -294,11 +292,11 @@ void shadow_leave(struct shadow *shadow)
 	if (shadow->span)
 		interval_tree_remove(&shadow->span->node, &parent->spans);
 	else
-		hlist_del(&shadow->sibling);
+		__hlist_del(&shadow->sibling);
 	shadow->entered = false;
 	parent->num_shadows--;
-	if (shadow->revoking)
-		list_del_init(&shadow->entry);
+	if (unlikely(shadow->revoking))
+		list_del(&shadow->entry);
 	WRITE_ONCE(shadow->revoking, false);
 }
 
@@ -352,23 +350,4 @@ bool shadow_is_aligned(const struct shadow *shadow, unsigned long alignment)
 				alignment))
 			return false;
 	return true;
-}
-
-/**
- * spans_touch - Whether children show some of a range as a piece among others
- * @parent: The address space
- * @first: First address
- * @last: Last address
- *
- * Those that show a single piece are in the lists of the mappings there.
- *
- * Context: The tree_lock is held.
- *
- * Return: Whether they do.
- */
-bool spans_touch(struct ioasid *parent, unsigned long first, unsigned long last)
-{
-	lockdep_assert_held(&parent->root->tree_lock);
-	return !RB_EMPTY_ROOT(&parent->spans.rb_root) &&
-	       interval_tree_iter_first(&parent->spans, first, last);
 }

@@ -228,41 +228,27 @@ static int set_alignment(struct ioasid_map *args)
 	return 0;
 }
 
-/* @args says all but where, and is left with the slices if this fails. */
-static int map_args(struct ioasid *ioas, struct ioasid_map *args, u32 flags,
-		    u64 *iova)
+/* @args says what. On success *@iova is where. */
+static int set_place(struct ioasid_map *args, u32 flags, u64 iova)
 {
 	unsigned long last;
-	int rc = 0;
 
 	args->prot = map_prot(flags);
 	args->alloc = !(flags & IOMMU_IOAS_MAP_FIXED_IOVA);
-	args->first = *iova;
+	args->first = args->alloc ? 0 : iova;
 	if (args->alloc)
-		rc = set_alignment(args);
-	else if (check_add_overflow(args->first, args->length - 1, &last))
-		rc = -EOVERFLOW;
-	if (args->alloc)
-		args->first = 0;
-	if (!rc)
-		rc = ioasid_map(ioas, args);
-	if (!rc)
-		*iova = args->first;
-	return rc;
+		return set_alignment(args);
+	return check_add_overflow(args->first, args->length - 1, &last) ?
+		       -EOVERFLOW : 0;
 }
 
 static int map_one(struct ioasid *ioas, struct pinned_mem *mem,
 		   unsigned long source, unsigned long length, u32 flags,
 		   u64 *iova)
 {
-	struct ioasid_slice slice = {
+	struct ioasid_map args = {
 		.mem = mem,
 		.offset = offset_in_page(source),
-		.length = length,
-	};
-	struct ioasid_map args = {
-		.slice = &slice,
-		.num_slices = 1,
 		.length = length,
 		.phase = source,
 	};
@@ -270,9 +256,13 @@ static int map_one(struct ioasid *ioas, struct pinned_mem *mem,
 
 	if (IS_ERR(mem))
 		return PTR_ERR(mem);
-	rc = map_args(ioas, &args, flags, iova);
+	rc = set_place(&args, flags, *iova);
+	if (!rc)
+		rc = ioasid_map(ioas, &args);
 	if (rc)
 		pinned_mem_put(mem);
+	else
+		*iova = args.first;
 	return rc;
 }
 
@@ -350,41 +340,51 @@ static int iommufd_ioas_map_file(struct ioasid_ucmd *ucmd)
 }
 
 /* What is shared may not be written if it was not registered for that. */
-static int check_slices(const struct ioasid_map *args, u32 flags)
+static int check_parts(const struct ioasid_parts *parts, u32 flags)
 {
 	unsigned int i;
 
-	for (i = 0; i < args->num_slices; i++)
-		if (flags & IOMMU_IOAS_MAP_WRITEABLE &&
-		    !args->slice[i].mem->writable)
+	if (!(flags & IOMMU_IOAS_MAP_WRITEABLE))
+		return 0;
+	for (i = 0; i < parts->num; i++) {
+		if (!parts->part[i].mem->writable)
 			return -EPERM;
+		cond_resched();
+	}
 	return 0;
 }
 
-static int copy_slices(struct ioasid *src, struct ioasid *dst,
-		       struct iommu_ioas_copy *cmd)
+static unsigned long phase_of(const struct ioasid_map *part)
 {
-	struct ioasid_map args = {};
+	const struct pinned_mem *mem = part->mem;
+
+	return part->offset + (mem->source == PINNED_MEM_USER ?
+				       mem->start : mem->start << PAGE_SHIFT);
+}
+
+static int copy_range(struct ioasid *src, struct ioasid *dst,
+		      struct iommu_ioas_copy *cmd)
+{
+	struct ioasid_map args = { .length = cmd->length };
+	struct ioasid_parts parts;
 	unsigned long last;
 	int rc;
 
 	if (check_add_overflow((unsigned long)cmd->src_iova,
 			       (unsigned long)cmd->length - 1, &last))
 		return -EOVERFLOW;
-	rc = ioasid_get_slices(src, cmd->src_iova, cmd->length, &args);
+	rc = ioasid_get_parts(src, cmd->src_iova, cmd->length, &parts);
 	if (rc)
 		return rc;
-	args.phase = args.slice[0].offset +
-		     (args.slice[0].mem->source == PINNED_MEM_USER ?
-			      args.slice[0].mem->start :
-			      args.slice[0].mem->start << PAGE_SHIFT);
-	rc = check_slices(&args, cmd->flags);
+	args.phase = phase_of(&parts.part[0]);
+	rc = check_parts(&parts, cmd->flags);
 	if (!rc)
-		rc = map_args(dst, &args, cmd->flags, &cmd->dst_iova);
-	if (rc)
-		ioasid_put_slices(&args);
-	else
-		kvfree(args.slice);
+		rc = set_place(&args, cmd->flags, cmd->dst_iova);
+	if (!rc)
+		rc = ioasid_map_parts(dst, &args, &parts);
+	if (!rc)
+		cmd->dst_iova = args.first;
+	ioasid_put_parts(&parts);
 	return rc;
 }
 
@@ -408,7 +408,7 @@ static int iommufd_ioas_copy(struct ioasid_ucmd *ucmd)
 	if (IS_ERR(dst)) {
 		rc = PTR_ERR(dst);
 	} else {
-		rc = copy_slices(src, dst, cmd);
+		rc = copy_range(src, dst, cmd);
 		ioasid_put(dst);
 	}
 	ioasid_put(src);
@@ -646,15 +646,28 @@ static int iommufd_vfio_ioas(struct ioasid_ucmd *ucmd)
 
 /* ---- table ---- */
 
-#define IOCTL(_cmd, _struct, _last, _output, _execute)                        \
-	[(_cmd) - IOMMUFD_CMD_BASE] = {                                            \
+#define IOCTL_AT(_cmd, _struct, _last, _output, _execute, _result)            \
+	[(_cmd) - IOMMUFD_CMD_BASE] = {                                       \
 		.size = sizeof(_struct) +                                     \
 			BUILD_BUG_ON_ZERO(sizeof(_struct) > IOASID_CMD_MAX),  \
 		.min_size = offsetofend(_struct, _last),                      \
 		.flags = U32_MAX,                                             \
 		.output_flags = (_output) ? IOASID_ALWAYS_OUTPUT : 0,         \
+		.result = (_result),                                          \
 		.execute = (_execute),                                        \
 	}
+
+#define IOCTL(_cmd, _struct, _last, _output, _execute)                        \
+	IOCTL_AT(_cmd, _struct, _last, _output, _execute, 0)
+
+/* All that it returns is one u64 of the first version. */
+#define IOCTL_RESULT(_cmd, _struct, _last, _execute, _result)                 \
+	IOCTL_AT(_cmd, _struct, _last, true, _execute,                        \
+		 offsetof(_struct, _result))
+
+static_assert(sizeof_field(struct iommu_ioas_map, iova) == sizeof(u64));
+static_assert(sizeof_field(struct iommu_ioas_map_file, iova) == sizeof(u64));
+static_assert(sizeof_field(struct iommu_ioas_unmap, length) == sizeof(u64));
 
 static const struct ioasid_ioctl iommufd_ioctls[] = {
 	IOCTL(IOMMUFD_CMD_DESTROY, struct iommu_destroy, id, false,
@@ -686,12 +699,12 @@ static const struct ioasid_ioctl iommufd_ioctls[] = {
 	      iommufd_ioas_copy),
 	IOCTL(IOMMUFD_CMD_IOAS_IOVA_RANGES, struct iommu_ioas_iova_ranges,
 	      out_iova_alignment, false, iommufd_ioas_iova_ranges),
-	IOCTL(IOMMUFD_CMD_IOAS_MAP, struct iommu_ioas_map, iova, true,
-	      iommufd_ioas_map),
-	IOCTL(IOMMUFD_CMD_IOAS_MAP_FILE, struct iommu_ioas_map_file, iova, true,
-	      iommufd_ioas_map_file),
-	IOCTL(IOMMUFD_CMD_IOAS_UNMAP, struct iommu_ioas_unmap, length, true,
-	      iommufd_ioas_unmap),
+	IOCTL_RESULT(IOMMUFD_CMD_IOAS_MAP, struct iommu_ioas_map, iova,
+		     iommufd_ioas_map, iova),
+	IOCTL_RESULT(IOMMUFD_CMD_IOAS_MAP_FILE, struct iommu_ioas_map_file,
+		     iova, iommufd_ioas_map_file, iova),
+	IOCTL_RESULT(IOMMUFD_CMD_IOAS_UNMAP, struct iommu_ioas_unmap, length,
+		     iommufd_ioas_unmap, length),
 	IOCTL(IOMMUFD_CMD_OPTION, struct iommu_option, val64, true,
 	      iommufd_option),
 	IOCTL(IOMMUFD_CMD_VDEVICE_ALLOC, struct iommu_vdevice_alloc, virt_id,

@@ -393,7 +393,7 @@ static unsigned long native_alignment(const struct ioasid *ioas)
 	return max(READ_ONCE(ioas->alignment), PAGE_SIZE);
 }
 
-static int check_addresses(u64 iova, u64 src, u64 length)
+static __always_inline int check_addresses(u64 iova, u64 src, u64 length)
 {
 	unsigned long last;
 
@@ -410,25 +410,34 @@ static int check_addresses(u64 iova, u64 src, u64 length)
 	return 0;
 }
 
-static int check_map(const struct ioasid *ioas,
-		     const struct iommu_batch_entry *cmd)
+/* What only flags that are seldom set allow or forbid */
+static noinline bool flags_fit(const struct ioasid *ioas,
+			       const struct iommu_batch_entry *cmd)
 {
 	const u32 choose = IOMMU_MAP_DMA_ALLOC_IOVA;
+
+	if (!(cmd->flags & IOMMU_MAP_DMA_FILE) && cmd->fd)
+		return false;
+	if (cmd->flags & choose && cmd->iova)
+		return false;
+	if (cmd->flags & IOMMU_MAP_DMA_FILE && ioas->parent)
+		return false;
+	return !(cmd->flags & IOMMU_MAP_DMA_REPLACE) ||
+	       !(cmd->flags & choose || ioas->dirty);
+}
+
+static __always_inline int check_map(const struct ioasid *ioas,
+				     const struct iommu_batch_entry *cmd)
+{
+	const u32 plain = IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE;
 	int rc;
 
 	rc = check_addresses(cmd->iova, cmd->src, cmd->length);
 	if (rc)
 		return rc;
-	if (!(cmd->flags & (IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE)))
+	if (!(cmd->flags & plain))
 		return -EINVAL;
-	if (!(cmd->flags & IOMMU_MAP_DMA_FILE) && cmd->fd)
-		return -EINVAL;
-	if (cmd->flags & choose && cmd->iova)
-		return -EINVAL;
-	if (cmd->flags & IOMMU_MAP_DMA_FILE && ioas->parent)
-		return -EINVAL;
-	if (cmd->flags & IOMMU_MAP_DMA_REPLACE &&
-	    (cmd->flags & choose || ioas->dirty))
+	if (unlikely(cmd->flags & ~plain || cmd->fd) && !flags_fit(ioas, cmd))
 		return -EINVAL;
 	if (!IS_ALIGNED(cmd->iova | cmd->src | cmd->length,
 			native_alignment(ioas)))
@@ -447,15 +456,12 @@ static unsigned long large_alignment(unsigned long length)
 	return clamp(align, PAGE_SIZE, (unsigned long)SZ_1G);
 }
 
-/* NULL if it is what the parent maps */
 static struct pinned_mem *source_of(const struct ioasid *ioas,
 				    const struct iommu_batch_entry *cmd)
 {
 	bool writable = cmd->flags & IOMMU_MAP_DMA_WRITE;
 
-	if (ioas->parent)
-		return NULL;
-	if (cmd->flags & IOMMU_MAP_DMA_FILE)
+	if (unlikely(cmd->flags & IOMMU_MAP_DMA_FILE))
 		return pinned_mem_from_file(ioas->ictx, cmd->fd, cmd->src,
 					    cmd->length, writable,
 					    PINNED_MEM_ACCOUNT_MM);
@@ -463,43 +469,49 @@ static struct pinned_mem *source_of(const struct ioasid *ioas,
 				    PINNED_MEM_ACCOUNT_MM);
 }
 
-static void put_source(const struct ioasid_slice *slice)
+static void put_source(const struct ioasid_map *args)
 {
-	if (slice->mem)
-		pinned_mem_put(slice->mem);
+	if (args->mem)
+		pinned_mem_put(args->mem);
 }
 
 /* What the user wants to have mapped. On success put_source() undoes it. */
-static int get_map(const struct ioasid *ioas,
-		   const struct iommu_batch_entry *cmd,
-		   struct ioasid_map *args, struct ioasid_slice *slice)
+static __always_inline int get_map(const struct ioasid *ioas,
+				   const struct iommu_batch_entry *cmd,
+				   struct ioasid_map *args)
 {
 	int rc;
 
 	rc = check_map(ioas, cmd);
 	if (rc)
 		return rc;
-	slice->mem = source_of(ioas, cmd);
-	if (IS_ERR(slice->mem))
-		return PTR_ERR(slice->mem);
-	/* Only what the parent maps is found by its address. */
-	slice->offset = slice->mem ? offset_in_page(cmd->src) : cmd->src;
-	slice->length = cmd->length;
-	args->slice = slice;
-	args->num_slices = 1;
+	if (ioas->parent) {
+		/* Only what the parent maps is found by its address. */
+		args->mem = NULL;
+		args->offset = cmd->src;
+	} else {
+		args->mem = source_of(ioas, cmd);
+		if (IS_ERR(args->mem))
+			return PTR_ERR(args->mem);
+		args->offset = offset_in_page(cmd->src);
+	}
 	args->first = cmd->iova;
 	args->length = cmd->length;
-	args->phase = cmd->src;
 	args->alloc = cmd->flags & IOMMU_MAP_DMA_ALLOC_IOVA;
-	args->align = args->alloc ? large_alignment(args->length) : PAGE_SIZE;
-	args->least_align = PAGE_SIZE;
+	if (unlikely(args->alloc)) {
+		args->phase = cmd->src;
+		args->align = large_alignment(args->length);
+		args->least_align = PAGE_SIZE;
+	}
 	args->replace = cmd->flags & IOMMU_MAP_DMA_REPLACE;
+	args->hold = false;
 	args->prot = (cmd->flags & IOMMU_MAP_DMA_WRITE ? IOMMU_WRITE : 0) |
 		     (cmd->flags & IOMMU_MAP_DMA_READ ? IOMMU_READ : 0);
 	return 0;
 }
 
-static int map_ioasid(struct ioasid *ioas, struct iommu_map_dma *cmd)
+static __always_inline int map_ioasid(struct ioasid *ioas,
+				      struct iommu_map_dma *cmd)
 {
 	const struct iommu_batch_entry entry = {
 		.flags = cmd->flags,
@@ -508,16 +520,15 @@ static int map_ioasid(struct ioasid *ioas, struct iommu_map_dma *cmd)
 		.src = cmd->src,
 		.length = cmd->length,
 	};
-	struct ioasid_slice slice;
-	struct ioasid_map args;
+	struct ioasid_map args __uninitialized;
 	int rc;
 
-	rc = get_map(ioas, &entry, &args, &slice);
+	rc = get_map(ioas, &entry, &args);
 	if (rc)
 		return rc;
 	rc = ioasid_map(ioas, &args);
 	if (rc)
-		put_source(&slice);
+		put_source(&args);
 	else
 		cmd->iova = args.first;
 	return rc;
@@ -567,8 +578,8 @@ static int check_report(u64 iova, u64 length, u64 page_size, u64 bitmap,
 	return 0;
 }
 
-static int unmap_and_report(struct ioasid *ioas, struct iommu_unmap_dma *cmd,
-			    u64 *unmapped)
+static noinline int unmap_and_report(struct ioasid *ioas,
+				     struct iommu_unmap_dma *cmd, u64 *unmapped)
 {
 	struct dirty_report report;
 	int rc;
@@ -588,34 +599,35 @@ static int unmap_and_report(struct ioasid *ioas, struct iommu_unmap_dma *cmd,
 	return rc;
 }
 
-static int check_unmap(const struct ioasid *ioas, u64 iova, u64 length,
-		       unsigned long *last)
+static __always_inline int check_unmap(const struct ioasid *ioas, u64 iova,
+				       u64 length, unsigned long *last)
 {
-	if (!length || !IS_ALIGNED(length, native_alignment(ioas)))
+	if (overflows_type(iova, *last) || overflows_type(length, *last))
+		return -EOVERFLOW;
+	if (!length || !IS_ALIGNED(iova | length, native_alignment(ioas)))
 		return -EINVAL;
 	return check_add_overflow((unsigned long)iova,
 				  (unsigned long)length - 1, last) ?
 		       -EOVERFLOW : 0;
 }
 
-static int unmap_ioasid(struct ioasid *ioas, struct iommu_unmap_dma *cmd)
+static __always_inline int unmap_ioasid(struct ioasid *ioas,
+					struct iommu_unmap_dma *cmd)
 {
 	bool all = cmd->flags & IOMMU_UNMAP_DMA_ALL;
 	bool dirty = cmd->flags & IOMMU_UNMAP_DMA_GET_DIRTY;
 	bool revoke = cmd->flags & IOMMU_UNMAP_DMA_REVOKE;
 	unsigned long last = ULONG_MAX;
 	u64 unmapped;
-	int rc = 0;
+	int rc;
 
 	if (overflows_type(cmd->iova, last) || overflows_type(cmd->length, last))
 		return -EOVERFLOW;
-	if (!IS_ALIGNED(cmd->iova, native_alignment(ioas)))
-		return -EINVAL;
 	if (dirty ? all || revoke : cmd->page_size || cmd->bitmap)
 		return -EINVAL;
-	if (all && (cmd->iova || cmd->length))
-		return -EINVAL;
-	if (!all)
+	if (all)
+		rc = cmd->iova || cmd->length ? -EINVAL : 0;
+	else
 		rc = check_unmap(ioas, cmd->iova, cmd->length, &last);
 	if (rc)
 		return rc;
@@ -673,11 +685,8 @@ static int get_batch_unmap(const struct ioasid *ioas,
 		return -EOPNOTSUPP;
 	if (cmd->fd || cmd->src)
 		return -EINVAL;
-	if (overflows_type(cmd->iova, last) || overflows_type(cmd->length, last))
-		return -EOVERFLOW;
-	if (!IS_ALIGNED(cmd->iova, native_alignment(ioas)))
-		return -EINVAL;
 	entry->unmap = true;
+	entry->pin_rc = 0;
 	entry->args.first = cmd->iova;
 	entry->args.length = cmd->length;
 	return check_unmap(ioas, cmd->iova, cmd->length, &last);
@@ -696,12 +705,12 @@ static int get_batch_map(struct ioasid *ioas,
 		return rc;
 	entry->unmap = false;
 	entry->pin_rc = 0;
-	rc = get_map(ioas, cmd, &entry->args, &entry->slice);
+	rc = get_map(ioas, cmd, &entry->args);
 	if (rc)
 		return rc;
 	rc = ioasid_map_prepare(ioas, &entry->args);
 	if (rc)
-		put_source(&entry->slice);
+		put_source(&entry->args);
 	return rc;
 }
 
@@ -738,7 +747,7 @@ static int run_chunk(struct batch *batch, u32 num, u32 *done, u64 *unmapped)
 				  unmapped);
 	for (i = *done; i < num; i++)
 		if (!batch->entry[i].unmap)
-			put_source(&batch->entry[i].slice);
+			put_source(&batch->entry[i].args);
 	return rc ?: rc_get;
 }
 
@@ -866,7 +875,7 @@ static int native_dirty_get(struct ioasid_ucmd *ucmd)
 
 /* ---- table ---- */
 
-#define IOCTL(_cmd, _struct, _last, _flags, _output_flags, _execute)    \
+#define IOCTL_AT(_cmd, _struct, _last, _flags, _output_flags, _execute, _result) \
 	[(_cmd) - IOMMU_NATIVE_CMD_BASE] = {                            \
 		.size = sizeof(_struct) +                               \
 			BUILD_BUG_ON_ZERO(sizeof(_struct) >             \
@@ -874,8 +883,21 @@ static int native_dirty_get(struct ioasid_ucmd *ucmd)
 		.min_size = offsetofend(_struct, _last),                \
 		.flags = (_flags),                                      \
 		.output_flags = (_output_flags),                        \
+		.result = (_result),                                    \
 		.execute = (_execute),                                  \
 	}
+
+#define IOCTL(_cmd, _struct, _last, _flags, _output_flags, _execute)    \
+	IOCTL_AT(_cmd, _struct, _last, _flags, _output_flags, _execute, 0)
+
+/* All that it returns is one u64 of the first version. */
+#define IOCTL_RESULT(_cmd, _struct, _last, _flags, _output_flags, _execute, \
+		     _result)                                           \
+	IOCTL_AT(_cmd, _struct, _last, _flags, _output_flags, _execute, \
+		 offsetof(_struct, _result))
+
+static_assert(sizeof_field(struct iommu_map_dma, iova) == sizeof(u64));
+static_assert(sizeof_field(struct iommu_unmap_dma, length) == sizeof(u64));
 
 static const struct ioasid_ioctl native_ioctls[] = {
 	IOCTL(IOMMU_NATIVE_CMD_CHECK_EXTENSION, struct iommu_check_extension,
@@ -891,15 +913,15 @@ static const struct ioasid_ioctl native_ioctls[] = {
 	      __reserved, 0, 0, native_ioasid_free),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_GET_INFO, struct iommu_ioasid_info,
 	      ranges, 0, IOASID_ALWAYS_OUTPUT, native_ioasid_get_info),
-	IOCTL(IOMMU_NATIVE_CMD_MAP_DMA, struct iommu_map_dma, length,
-	      IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE |
-	      IOMMU_MAP_DMA_ALLOC_IOVA | IOMMU_MAP_DMA_FILE |
-	      IOMMU_MAP_DMA_REPLACE,
-	      IOMMU_MAP_DMA_ALLOC_IOVA, native_map_dma),
-	IOCTL(IOMMU_NATIVE_CMD_UNMAP_DMA, struct iommu_unmap_dma, length,
-	      IOMMU_UNMAP_DMA_ALL | IOMMU_UNMAP_DMA_GET_DIRTY |
-	      IOMMU_UNMAP_DMA_REVOKE,
-	      IOASID_ALWAYS_OUTPUT, native_unmap_dma),
+	IOCTL_RESULT(IOMMU_NATIVE_CMD_MAP_DMA, struct iommu_map_dma, length,
+		     IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE |
+		     IOMMU_MAP_DMA_ALLOC_IOVA | IOMMU_MAP_DMA_FILE |
+		     IOMMU_MAP_DMA_REPLACE,
+		     IOMMU_MAP_DMA_ALLOC_IOVA, native_map_dma, iova),
+	IOCTL_RESULT(IOMMU_NATIVE_CMD_UNMAP_DMA, struct iommu_unmap_dma, length,
+		     IOMMU_UNMAP_DMA_ALL | IOMMU_UNMAP_DMA_GET_DIRTY |
+		     IOMMU_UNMAP_DMA_REVOKE,
+		     IOASID_ALWAYS_OUTPUT, native_unmap_dma, length),
 	IOCTL(IOMMU_NATIVE_CMD_MAP_BATCH, struct iommu_map_batch, unmapped, 0,
 	      IOASID_ALWAYS_OUTPUT, native_map_batch),
 	IOCTL(IOMMU_NATIVE_CMD_EVENT_FD, struct iommu_event_fd, __reserved, 0,

@@ -147,28 +147,23 @@ EXPORT_SYMBOL_NS_GPL(iommufd_vfio_compat_set_no_iommu, "IOMMUFD_VFIO");
 static int map_user(struct ioasid *ioas, const struct vfio_iommu_type1_dma_map *map)
 {
 	bool writable = map->flags & VFIO_DMA_MAP_FLAG_WRITE;
-	struct ioasid_slice slice = {
-		.offset = offset_in_page(map->vaddr),
-		.length = map->size,
-	};
 	struct ioasid_map args = {
-		.slice = &slice,
-		.num_slices = 1,
 		.first = map->iova,
 		.length = map->size,
+		.offset = offset_in_page(map->vaddr),
 		.phase = map->vaddr,
 		.prot = (writable ? IOMMU_WRITE : 0) |
 			(map->flags & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0),
 	};
 	int rc;
 
-	slice.mem = pinned_mem_from_user(ioas->ictx, map->vaddr, map->size,
-					 writable, PINNED_MEM_ACCOUNT_MM);
-	if (IS_ERR(slice.mem))
-		return PTR_ERR(slice.mem);
+	args.mem = pinned_mem_from_user(ioas->ictx, map->vaddr, map->size,
+					writable, PINNED_MEM_ACCOUNT_MM);
+	if (IS_ERR(args.mem))
+		return PTR_ERR(args.mem);
 	rc = ioasid_map(ioas, &args);
 	if (rc)
-		pinned_mem_put(slice.mem);
+		pinned_mem_put(args.mem);
 	return rc;
 }
 

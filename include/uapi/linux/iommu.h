@@ -562,13 +562,16 @@ enum iommu_map_dma_flags {
  *   dma_entry_limit allows, or has no room for ALLOC_IOVA.
  * - -EINVAL: the range is not inside one of the permitted ranges.
  * - With a parent -ENOENT: some of the source is not mapped there. -EPERM: it is
- *   mapped with fewer permissions. -EBUSY: it is just being unmapped there. -EINVAL:
- *   the parent shows memory of a device, or a mapping of it ends inside of a page.
+ *   mapped with fewer permissions. -EBUSY: it is just being unmapped there, or among
+ *   several mappings that another call is just adding. -EINVAL: the parent shows
+ *   memory of a device, or a mapping of it ends inside of a page.
  * - -ENOMEM: more locked memory than RLIMIT_MEMLOCK, or no memory.
  * - -EFAULT: the memory is not accessible to the process as the flags ask, it
  *   cannot be read from swap, or it is memory that cannot be pinned, such as
  *   that of a device. -EPERM,
  *   -EINVAL: the file was sealed or has shrunk meanwhile.
+ * - -EINVAL: the memory lies in smaller physical pieces than the smallest page of
+ *   an attached device's IOMMU.
  * - -EINTR: a fatal signal.
  *
  * The two conditions on @fd and @iova and those on the file have no

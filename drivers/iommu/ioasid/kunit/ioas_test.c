@@ -243,37 +243,36 @@ static void ioas_test_cut(struct kunit *test)
 }
 
 /* What a copy is made of */
-static void ioas_test_slices(struct kunit *test)
+static void ioas_test_parts(struct kunit *test)
 {
 	struct mapping *one = add_mapping(test, SZ_1M);
 	struct mapping *two = add_mapping(test, SZ_1M + 16 * PAGE_SIZE);
 	unsigned long at = SZ_1M + 5 * PAGE_SIZE;
 	struct ioas_test *priv = test->priv;
 	struct ioasid *ioas = &priv->ioas;
-	struct ioasid_map args = {};
+	struct ioasid_parts parts = {};
 
 	two->offset = 7;
-	KUNIT_ASSERT_EQ(test, ioasid_get_slices(ioas, at, 20 * PAGE_SIZE,
-						&args), 0);
-	KUNIT_EXPECT_EQ(test, args.length, 20 * PAGE_SIZE);
-	KUNIT_ASSERT_EQ(test, args.num_slices, 2);
-	KUNIT_EXPECT_PTR_EQ(test, args.slice[0].mem, one->mem);
-	KUNIT_EXPECT_EQ(test, args.slice[0].offset, 5 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, args.slice[0].length, 11 * PAGE_SIZE);
-	KUNIT_EXPECT_PTR_EQ(test, args.slice[1].mem, two->mem);
-	KUNIT_EXPECT_EQ(test, args.slice[1].offset, 7);
-	KUNIT_EXPECT_EQ(test, args.slice[1].length, 9 * PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, ioasid_get_parts(ioas, at, 20 * PAGE_SIZE,
+					       &parts), 0);
+	KUNIT_ASSERT_EQ(test, parts.num, 2);
+	KUNIT_EXPECT_PTR_EQ(test, parts.part[0].mem, one->mem);
+	KUNIT_EXPECT_EQ(test, parts.part[0].offset, 5 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, parts.part[0].length, 11 * PAGE_SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, parts.part[1].mem, two->mem);
+	KUNIT_EXPECT_EQ(test, parts.part[1].offset, 7);
+	KUNIT_EXPECT_EQ(test, parts.part[1].length, 9 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, refcount_read(&one->mem->refs), 2);
-	ioasid_put_slices(&args);
+	ioasid_put_parts(&parts);
 	KUNIT_EXPECT_EQ(test, refcount_read(&one->mem->refs), 1);
 	KUNIT_EXPECT_EQ(test, refcount_read(&two->mem->refs), 1);
 
 	/* Not mapped at the start, at the end, or at all */
-	KUNIT_EXPECT_EQ(test, ioasid_get_slices(ioas, SZ_1M - 1, 2, &args),
+	KUNIT_EXPECT_EQ(test, ioasid_get_parts(ioas, SZ_1M - 1, 2, &parts),
 			-ENOENT);
-	KUNIT_EXPECT_EQ(test, ioasid_get_slices(ioas, at, 28 * PAGE_SIZE,
-						&args), -ENOENT);
-	KUNIT_EXPECT_EQ(test, ioasid_get_slices(ioas, 0, SZ_1M, &args),
+	KUNIT_EXPECT_EQ(test, ioasid_get_parts(ioas, at, 28 * PAGE_SIZE,
+					       &parts), -ENOENT);
+	KUNIT_EXPECT_EQ(test, ioasid_get_parts(ioas, 0, SZ_1M, &parts),
 			-ENOENT);
 	KUNIT_EXPECT_EQ(test, refcount_read(&one->mem->refs), 1);
 	KUNIT_EXPECT_EQ(test, refcount_read(&two->mem->refs), 1);
@@ -337,7 +336,7 @@ static struct kunit_case ioas_test_cases[] = {
 	KUNIT_CASE(ioas_test_disjoint),
 	KUNIT_CASE(ioas_test_msi_window),
 	KUNIT_CASE(ioas_test_cut),
-	KUNIT_CASE(ioas_test_slices),
+	KUNIT_CASE(ioas_test_parts),
 	KUNIT_CASE(ioas_test_allowed),
 	KUNIT_CASE(ioas_test_reserved_bounds),
 	{}

@@ -21,7 +21,7 @@ static int removal_test_init(struct kunit *test)
 	priv->tree = tree_init(test);
 	priv->root = &priv->tree->ioas[0];
 	priv->child = &priv->tree->ioas[1];
-	ioasid_removal_begin(&priv->removal, priv->root);
+	ioasid_removal_begin(&priv->removal, priv->root, false);
 	test->priv = priv;
 	return 0;
 }
@@ -176,7 +176,7 @@ static void removal_test_of_child(struct kunit *test)
 	map_three(test, maps);
 	tree_show(test, priv->child, 0, FIRST, PAGES(6));
 	tree_show(test, priv->child, PAGES(6), FIRST + PAGES(8), PAGES(1));
-	ioasid_removal_begin(&priv->removal, priv->child);
+	ioasid_removal_begin(&priv->removal, priv->child, false);
 	KUNIT_EXPECT_EQ(test, 0, take_out(priv, 0, PAGES(6) - 1));
 	KUNIT_EXPECT_EQ(test, priv->child->num_mappings, 1);
 	KUNIT_EXPECT_EQ(test, priv->root->num_shadows, 2);

@@ -640,6 +640,40 @@ TEST_F(front, copy_outlives_its_source)
 	EXPECT_TRUE(all_bytes(self->mem + 3 * PAGE, PAGE, 0));
 }
 
+/* All parts or none: also if the last one has no place, and pinned or not */
+TEST_F(front, copies_are_whole)
+{
+	unsigned int attached;
+
+	ASSERT_EQ(0, begin(self, NULL));
+	ASSERT_EQ(0, ioas_map(self->iommu, self->ioas, IOAS_RW, self->mem,
+			      ADDR(0), PAGE));
+	ASSERT_EQ(0, ioas_map(self->iommu, self->ioas, IOAS_RW,
+			      self->mem + 4 * PAGE, ADDR(1), PAGE));
+	ASSERT_EQ(0, ioas_map(self->iommu, self->ioas, IOAS_RW,
+			      self->mem + 6 * PAGE, ADDR(2), PAGE));
+	ASSERT_EQ(0, ioas_map(self->iommu, self->ioasid, IOAS_RW,
+			      self->mem + 8 * PAGE, ADDR(12), PAGE));
+	for (attached = 0; attached < 2; attached++) {
+		if (attached)
+			ASSERT_EQ(0, vfio_attach(self->one.fd, self->ioasid));
+		EXPECT_EQ(-EEXIST, copy(self, 0, 10, 3, IOAS_RW));
+		EXPECT_EQ(-EEXIST, copy(self, 0, 11, 3, IOAS_RW));
+		EXPECT_EQ(attached, pages_pinned(self));
+		ASSERT_EQ(0, copy(self, 0, 20, 3, IOAS_RW));
+		EXPECT_EQ(4 * attached, pages_pinned(self));
+		if (!attached)
+			ASSERT_EQ(0, ioas_unmap(self->iommu, self->ioasid,
+						ADDR(20), 3 * PAGE, NULL));
+	}
+	EXPECT_EQ(0, test_device_compare(&self->one, ADDR(20), 3 * PAGE, 0));
+	EXPECT_EQ(IOASID_TEST_FAULT_NOT_PRESENT,
+		  test_device_fill(&self->one, ADDR(10), 8, MARK));
+	EXPECT_EQ(IOASID_TEST_FAULT_NOT_PRESENT,
+		  test_device_fill(&self->one, ADDR(11), 8, MARK));
+	EXPECT_EQ(0, test_device_fill(&self->one, ADDR(12), 8, MARK));
+}
+
 TEST_F(front, copies_may_do_less)
 {
 	ASSERT_EQ(0, begin(self, NULL));

@@ -439,6 +439,59 @@ TEST_F(ranges, large_pages)
 	EXPECT_EQ(0, test_device_end(&self->dev));
 }
 
+/*
+ * Two pages of a file, in both orders: they follow each other in memory in one of
+ * them at most.
+ */
+static int map_pairs(struct _test_data_ranges *self, char *room, int fd, int rc[2])
+{
+	unsigned int i, n;
+
+	for (i = 0; i < 2; i++) {
+		for (n = 0; n < 2; n++)
+			if (mmap(room + n * PAGE, PAGE, PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd,
+				 (n ^ i) * PAGE) == MAP_FAILED)
+				return -errno;
+		rc[i] = ioasid_map(self->iommu, self->ioasid, READ_WRITE, room,
+				   TEST_IOVA + i * 2 * PAGE, 2 * PAGE);
+	}
+	return 0;
+}
+
+/* No page of the IOMMU fits: nothing is mapped, and nothing is left pinned. */
+TEST_F(ranges, too_small_pieces)
+{
+	char settings[64], *room;
+	unsigned int i, done = 0;
+	struct counts now;
+	int fd, rc[2];
+
+	snprintf(settings, sizeof(settings), "page_sizes=0x%lx", -(2 * PAGE));
+	if (use_iommu(self, settings))
+		SKIP(return, "no test IOMMU");
+	ASSERT_EQ(0, alloc_sized(self, 0));
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
+	room = mmap(NULL, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, room);
+	room += (unsigned long)room & PAGE;
+	fd = memfd_create("pairs", 0);
+	ASSERT_EQ(0, ftruncate(fd, 2 * PAGE));
+
+	ASSERT_EQ(0, map_pairs(self, room, fd, rc));
+	for (i = 0; i < 2; i++) {
+		if (!rc[i])
+			done++;
+		else
+			EXPECT_EQ(-EINVAL, rc[i]);
+	}
+	EXPECT_GE(1, done);
+	counts_read(&now);
+	EXPECT_EQ(self->counts.pinned + done * 2 * PAGE, now.pinned);
+	close(fd);
+	EXPECT_EQ(0, test_device_end(&self->dev));
+}
+
 /* An IOMMU whose smallest page is two of the CPU's */
 TEST_F(ranges, large_pages_only)
 {
