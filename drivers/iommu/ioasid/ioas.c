@@ -40,10 +40,15 @@ u64 ioasid_type_ops(u32 type)
 
 static void drop_reserved(struct ioasid *ioas, struct iommufd_device *idev);
 
-/* Bits of mappings are for pages, and so is what children show. */
-static unsigned int alignment_of(const struct ioasid *ioas)
+/*
+ * What mappings are aligned to at least, whatever devices there are: bits of
+ * mappings are for pages, and so is what children show.
+ */
+static unsigned long least_alignment(const struct ioasid *ioas)
 {
-	return ioas->dirty || ioas->parent ? PAGE_SIZE : 1;
+	unsigned long alignment = ioas->dirty || ioas->parent ? PAGE_SIZE : 1;
+
+	return max(alignment, ioas->page_size);
 }
 
 static void init_nesting(struct ioasid *ioas, struct ioasid *parent)
@@ -119,8 +124,7 @@ struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
 	mutex_init(&ioas->lock);
 	ioas->auto_pasid = true;
 	ioas->mappings = MAPPING_TREE_INIT;
-	ioas->alignment = max_t(unsigned long, alignment_of(ioas),
-				ioas->page_size);
+	ioas->alignment = least_alignment(ioas);
 	INIT_LIST_HEAD(&ioas->tables);
 	INIT_LIST_HEAD(&ioas->reserved);
 	INIT_LIST_HEAD(&ioas->accesses);
@@ -201,8 +205,7 @@ void ioasid_destroy(struct ioasid *ioas)
 void ioasid_update_alignment(struct ioasid *ioas)
 {
 	const struct iommufd_hw_pagetable *pt;
-	unsigned long alignment = max_t(unsigned long, alignment_of(ioas),
-					ioas->page_size);
+	unsigned long alignment = least_alignment(ioas);
 
 	lockdep_assert_held(&ioas->lock);
 
@@ -252,16 +255,7 @@ static void compute_permitted(struct ioasid *ioas, struct iova_ranges *ranges)
 	const struct iommufd_hw_pagetable *pt;
 	const struct reserved_range *res;
 	unsigned long first = 0, last = ioas->last;
-	unsigned int i;
 
-	ioasid_update_alignment(ioas);
-	/* Nobody was allowed to narrow them. */
-	if (ioas->exact) {
-		ranges->num = 0;
-		for (i = 0; i < ioas->allowed->num; i++)
-			ranges->range[ranges->num++] = ioas->allowed->range[i];
-		return;
-	}
 	list_for_each_entry(pt, &ioas->tables, entry) {
 		const struct iommu_domain *domain = pt->domain;
 
@@ -299,13 +293,17 @@ int ioasid_update_permitted(struct ioasid *ioas)
 
 	lockdep_assert_held(&ioas->lock);
 
-	ranges = iova_ranges_alloc(ioas->exact ? ioas->allowed->num :
-				   ioas->num_reserved + ioas->num_tables + 1);
-	if (!ranges)
-		return -ENOMEM;
-	compute_permitted(ioas, ranges);
-	kfree(ioas->permitted);
-	ioas->permitted = ranges;
+	/* What was asked for does not change. */
+	if (!ioas->exact) {
+		ranges = iova_ranges_alloc(ioas->num_reserved +
+					   ioas->num_tables + 1);
+		if (!ranges)
+			return -ENOMEM;
+		compute_permitted(ioas, ranges);
+		kfree(ioas->permitted);
+		ioas->permitted = ranges;
+	}
+	ioasid_update_alignment(ioas);
 	return 0;
 }
 
@@ -320,7 +318,9 @@ int ioasid_update_permitted(struct ioasid *ioas)
 void ioasid_widen_permitted(struct ioasid *ioas)
 {
 	lockdep_assert_held(&ioas->lock);
-	compute_permitted(ioas, ioas->permitted);
+	if (!ioas->exact)
+		compute_permitted(ioas, ioas->permitted);
+	ioasid_update_alignment(ioas);
 }
 
 static void drop_reserved(struct ioasid *ioas, struct iommufd_device *idev)

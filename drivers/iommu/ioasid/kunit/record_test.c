@@ -164,4 +164,5 @@ static struct kunit_suite record_test_suite = {
 	.exit = record_test_exit,
 	.test_cases = record_test_cases,
 };
+
 kunit_test_suite(record_test_suite);
