@@ -286,7 +286,7 @@ static void leave_parent(struct ioasid_removal *removal)
 	}
 }
 
-/* Nothing can be added after it. */
+/* What was pending is gone, and nothing can be added after it. */
 static __always_inline void removal_flush(struct ioasid_removal *removal)
 {
 	struct ioasid *ioas = removal->ioas;
@@ -299,7 +299,6 @@ static __always_inline void removal_flush(struct ioasid_removal *removal)
 			take_out_of_table(removal, pt);
 	if (ioas->parent)
 		leave_parent(removal);
-	list_splice_tail_init(&removal->pending, &removal->gone);
 }
 
 /**
@@ -313,6 +312,7 @@ void ioasid_removal_flush(struct ioasid_removal *removal)
 {
 	lockdep_assert_held(&removal->ioas->lock);
 	removal_flush(removal);
+	list_splice_tail_init(&removal->pending, &removal->gone);
 	ioasid_removal_reset(removal);
 }
 
@@ -508,7 +508,7 @@ static int unmap_asking(struct ioasid_removal *removal, unsigned long first,
 
 	guard(mutex)(&removal->ioas->lock);
 	rc = ioasid_removal_accessed(removal, first, last);
-	ioasid_removal_flush(removal);
+	removal_flush(removal);
 	return rc;
 }
 
@@ -577,7 +577,7 @@ static int revoke_range(struct ioasid_removal *removal, unsigned long first,
 	/* Nobody shows what leaves any more; other mappings may have come. */
 	scoped_guard(mutex, &ioas->root->tree_lock)
 		collect_leaving(removal, first, last);
-	ioasid_removal_flush(removal);
+	removal_flush(removal);
 	return 0;
 }
 
@@ -626,9 +626,9 @@ int ioasid_unmap(struct ioasid *ioas, unsigned long first, unsigned long last,
 		      unmap_directly(&removal, first, last);
 	*unmapped = removal.bytes;
 	if (!rc && report)
-		rc = dirty_report_gone(report, &removal.gone);
+		rc = dirty_report_gone(report, &removal.pending);
 	/* Flushed above: now the memory may go. */
-	ioasid_free_mappings(&removal.gone);
+	ioasid_free_mappings(&removal.pending);
 	trace_ioasid_unmap(ioas->obj.id, first, last, *unmapped, rc);
 	return rc;
 }

@@ -497,8 +497,6 @@ struct mapping *mapping_find(const struct mapping_tree *tree,
 struct mapping *mapping_next(struct mapping *map);
 int mapping_find_place(struct mapping_tree *tree, unsigned long first,
 		       unsigned long last, struct mapping_place *place);
-void mapping_link(struct mapping_tree *tree, struct mapping *map,
-		  const struct mapping_place *place);
 int mapping_insert(struct mapping_tree *tree, struct mapping *map);
 struct mapping *mapping_erase(struct mapping_tree *tree, struct mapping *map);
 int mapping_find_room(struct mapping_tree *tree, const struct iova_ranges *ranges,
@@ -510,6 +508,19 @@ struct mapping *mapping_split(struct mapping_tree *tree, struct mapping *map,
 void mapping_rebase(struct mapping *map, struct pinned_mem *mem,
 		    unsigned long offset, struct pinned_mem **old);
 bool mapping_is_aligned(const struct mapping *map, unsigned long alignment);
+
+/*
+ * Puts a mapping, first and last set, where mapping_find_place() has found that it
+ * belongs.
+ */
+static inline void mapping_link(struct mapping_tree *tree, struct mapping *map,
+				const struct mapping_place *place)
+{
+	rb_link_node(&map->node, place->parent, place->link);
+	rb_insert_color(&map->node, &tree->root);
+	tree->hint = map;
+	tree->next = place->next;
+}
 
 /* Iterates over the mappings that touch [from, to]. */
 #define for_each_mapping(map, tree, from, to)                           \

@@ -156,21 +156,6 @@ int mapping_find_place(struct mapping_tree *tree, unsigned long first,
 }
 
 /**
- * mapping_link - Put a mapping where it belongs
- * @tree: The tree
- * @map: The mapping, first and last set
- * @place: As mapping_find_place() has found it
- */
-void mapping_link(struct mapping_tree *tree, struct mapping *map,
-		  const struct mapping_place *place)
-{
-	rb_link_node(&map->node, place->parent, place->link);
-	rb_insert_color(&map->node, &tree->root);
-	tree->hint = map;
-	tree->next = place->next;
-}
-
-/**
  * mapping_insert - Put a mapping into a tree
  * @tree: The tree
  * @map: The mapping, first and last set
