@@ -55,12 +55,15 @@ static void mapping_abort(struct mapping *map)
  */
 void ioasid_mapping_free(struct mapping *map)
 {
-	if (!map->is_shadow) {
-		if (map->pinned)
-			pinned_mem_unpin(map->mem);
-		pinned_mem_put(map->mem);
+	if (unlikely(map->dirty))
+		dirty_bits_free(map->dirty);
+	if (map->is_shadow) {
+		shadow_free(to_shadow(map));
+		return;
 	}
-	mapping_abort(map);
+	if (map->pinned)
+		pinned_mem_unpin(map->mem);
+	mapping_put(map);
 }
 
 /**

@@ -315,8 +315,15 @@ void pinned_mem_give_back(struct pinned_mem *mem, struct mem_owner *old);
 void mem_owner_put(struct mem_owner *owner);
 void mem_owner_forget(struct iommufd_ctx *ictx);
 void pinned_mem_get(struct pinned_mem *mem);
-void pinned_mem_put(struct pinned_mem *mem);
+void pinned_mem_put_many(struct pinned_mem *mem, unsigned int num);
 int pinned_mem_pin(struct pinned_mem *mem);
+
+/* Drops a reference. */
+static inline void pinned_mem_put(struct pinned_mem *mem)
+{
+	pinned_mem_put_many(mem, 1);
+}
+
 void pinned_mem_pin_again(struct pinned_mem *mem);
 void pinned_mem_unpin(struct pinned_mem *mem);
 
@@ -492,6 +499,7 @@ struct mapping_place {
 
 struct mapping *mapping_alloc(struct pinned_mem *mem);
 void mapping_release(struct mapping *map);
+void mapping_put(struct mapping *map);
 struct mapping *mapping_find(const struct mapping_tree *tree,
 			     unsigned long first);
 struct mapping *mapping_next(struct mapping *map);

@@ -55,6 +55,24 @@ void mapping_release(struct mapping *map)
 }
 
 /**
+ * mapping_put - Let go of a mapping's memory, and free it
+ * @map: The mapping, in no tree, without a pin
+ */
+void mapping_put(struct mapping *map)
+{
+	struct mem_with_mapping *both;
+
+	both = container_of(map, struct mem_with_mapping, map);
+	if (map->beside_mem && map->mem == &both->mem) {
+		both->mem.has_mapping = false;
+		pinned_mem_put_many(&both->mem, 2);
+		return;
+	}
+	pinned_mem_put(map->mem);
+	mapping_release(map);
+}
+
+/**
  * mapping_find - Find the mapping at or behind an address
  * @tree: The tree
  * @first: The address

@@ -656,8 +656,11 @@ void pgtable_unmap_range(struct iommufd_hw_pagetable *pt, unsigned long first,
 {
 	size_t length = last - first + 1;
 
-	/* All addresses that there are: more than a length can say */
-	if (unlikely(!length)) {
+	/*
+	 * All addresses that there are: more than a length can say. Where they
+	 * have 64 bits, there is no such memory.
+	 */
+	if (!IS_ENABLED(CONFIG_64BIT) && !length) {
 		pgtable_unmap_range(pt, first, last / 2);
 		first = last / 2 + 1;
 		length = last - first + 1;

@@ -1176,12 +1176,13 @@ void pinned_mem_get(struct pinned_mem *mem)
 }
 
 /**
- * pinned_mem_put - Drop a reference
+ * pinned_mem_put_many - Drop references
  * @mem: The memory. With the last reference no pin is left.
+ * @num: How many
  */
-void pinned_mem_put(struct pinned_mem *mem)
+void pinned_mem_put_many(struct pinned_mem *mem, unsigned int num)
 {
-	if (!refcount_dec_and_test(&mem->refs))
+	if (!refcount_sub_and_test(num, &mem->refs))
 		return;
 	WARN_ON(mem->state == PINNED_MEM_PINNED);
 	if (mem->source == PINNED_MEM_DMA_BUF)
