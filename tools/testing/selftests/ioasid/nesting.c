@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -791,6 +792,94 @@ TEST_F(nesting, iommufd)
 	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->child));
 	EXPECT_TRUE(device_copies(self, CHILD, self->mem, CHILD + PAGE,
 				  self->mem + PAGE, 1));
+}
+
+/* ---- an attachment that takes long ---- */
+
+/* What it enters into its page table, a page each */
+#define MANY (16 * IOMMU_MAP_BATCH_MAX)
+
+struct attacher {
+	struct _test_data_nesting *self;
+	int rc;
+	int done;
+};
+
+static void *attach(void *arg)
+{
+	struct attacher *attacher = arg;
+
+	attacher->rc = vfio_attach(attacher->self->dev.fd,
+				   attacher->self->child);
+	__atomic_store_n(&attacher->done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static int map_many(struct _test_data_nesting *self)
+{
+	struct iommu_batch_entry *entries;
+	unsigned int i, at;
+	__u32 num;
+	int rc = 0;
+
+	entries = calloc(IOMMU_MAP_BATCH_MAX, sizeof(*entries));
+	for (at = 0; entries && !rc && at < MANY; at += num) {
+		for (i = 0; i < IOMMU_MAP_BATCH_MAX; i++)
+			entries[i] = (struct iommu_batch_entry){
+				.flags = READ_WRITE,
+				.iova = CHILD + (at + i) * PAGE,
+				.src = ROOT + i % MEM_PAGES * PAGE,
+				.length = PAGE,
+			};
+		num = IOMMU_MAP_BATCH_MAX;
+		rc = ioasid_batch(self->iommu, self->child, entries, &num, NULL);
+	}
+	free(entries);
+	return rc;
+}
+
+/* A map and an unmap: in a sibling, in the root, and where nothing is shared */
+static int map_elsewhere(struct _test_data_nesting *self, __u32 sibling,
+			 __u32 other)
+{
+	int rc;
+
+	rc = ioasid_show(self->iommu, sibling, READ_WRITE, ROOT, CHILD, PAGE);
+	if (!rc)
+		rc = unmap(self, sibling, CHILD, 1);
+	if (!rc)
+		rc = ioasid_map(self->iommu, self->root, READ_WRITE, self->mem,
+				ROOT + MEM_PAGES * PAGE, PAGE);
+	if (!rc)
+		rc = unmap(self, self->root, ROOT + MEM_PAGES * PAGE, 1);
+	if (!rc)
+		rc = ioasid_map(self->iommu, other, READ_WRITE, self->mem, ROOT,
+				PAGE);
+	return rc ? rc : unmap(self, other, ROOT, 1);
+}
+
+/* While a device gets its page table, maps go on everywhere else. */
+TEST_F_TIMEOUT(nesting, attach_keeps_nobody_waiting, 120)
+{
+	struct attacher attacher = { .self = self };
+	unsigned int maps = 0;
+	__u32 sibling, other;
+	pthread_t thread;
+
+	ASSERT_EQ(0, ioasid_alloc_child(self->iommu, self->root, &sibling));
+	ASSERT_EQ(0, ioasid_alloc(self->iommu, &other));
+	ASSERT_EQ(0, root_map(self, READ_WRITE, 0, MEM_PAGES));
+	ASSERT_EQ(0, map_many(self));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, attach, &attacher));
+	while (!__atomic_load_n(&attacher.done, __ATOMIC_ACQUIRE)) {
+		ASSERT_EQ(0, map_elsewhere(self, sibling, other));
+		maps++;
+	}
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, attacher.rc);
+	/* Each would be one if it waited for the other. */
+	EXPECT_LE(20, maps);
+	TH_LOG("%u times while %u mappings were entered", maps, MANY);
 }
 
 TEST_HARNESS_MAIN
