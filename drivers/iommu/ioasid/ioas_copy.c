@@ -162,12 +162,7 @@ static int check_parts(struct ioasid *ioas, const struct ioasid_map *args,
 	int rc;
 
 	rc = mapping_find_place(&ioas->mappings, args->first, last, &place);
-	if (rc)
-		return rc;
-	if (ioas->num_mappings + parts->num > READ_ONCE(ioasid_dma_entry_limit))
-		return -ENOSPC;
-	return iova_ranges_contain(ioas->permitted, args->first, last) ?
-		       0 : -EINVAL;
+	return rc ?: ioasid_check_room(ioas, args->first, last, parts->num);
 }
 
 static int place_parts(struct ioasid *ioas, struct ioasid_map *args,

@@ -272,10 +272,7 @@ static __always_inline int check_place(struct ioasid *ioas,
 					place);
 	if (rc)
 		return rc;
-	if (ioas->num_mappings - replaced >= READ_ONCE(ioasid_dma_entry_limit))
-		rc = -ENOSPC;
-	else if (!iova_ranges_contain(ioas->permitted, args->first, last))
-		rc = -EINVAL;
+	rc = ioasid_check_room(ioas, args->first, last, 1L - replaced);
 	if (rc && args->replace)
 		end_replace(ioas, args);
 	return rc;

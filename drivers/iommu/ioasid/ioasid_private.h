@@ -205,13 +205,18 @@ static inline unsigned int mem_extents_find(const struct mem_extents *extents,
 	return extents->num == 1 ? 0 : mem_extents_search(extents, index);
 }
 
+/* Index of the first page behind an extent */
+static inline unsigned long mem_extent_end(const struct mem_extents *extents,
+					   unsigned int i)
+{
+	return i + 1 < extents->num ? extents->extent[i + 1].index :
+				      extents->num_pages;
+}
+
 static inline unsigned long mem_extent_pages(const struct mem_extents *extents,
 					     unsigned int i)
 {
-	unsigned long end = i + 1 < extents->num ? extents->extent[i + 1].index :
-						   extents->num_pages;
-
-	return end - extents->extent[i].index;
+	return mem_extent_end(extents, i) - extents->extent[i].index;
 }
 
 enum pinned_mem_state {
@@ -1637,6 +1642,19 @@ struct device *ioasid_device(void);
 
 extern unsigned int ioasid_dma_entry_limit;
 extern unsigned int ioasid_max_objects;
+
+/*
+ * What speaks against more mappings, besides those that are there: -ENOSPC, -EINVAL,
+ * or 0. Under ioas->lock.
+ */
+static inline int ioasid_check_room(const struct ioasid *ioas,
+				    unsigned long first, unsigned long last,
+				    long more)
+{
+	if (ioas->num_mappings + more > READ_ONCE(ioasid_dma_entry_limit))
+		return -ENOSPC;
+	return iova_ranges_contain(ioas->permitted, first, last) ? 0 : -EINVAL;
+}
 
 void ioasid_show_fdinfo(struct seq_file *seq, struct iommufd_ctx *ictx);
 

@@ -489,10 +489,7 @@ static unsigned long extent_start(const struct mem_extents *extents,
 static unsigned long extent_end(const struct mem_extents *extents,
 				unsigned int i)
 {
-	unsigned long end = i + 1 < extents->num ? extents->extent[i + 1].index :
-						   extents->num_pages;
-
-	return end << PAGE_SHIFT;
+	return mem_extent_end(extents, i) << PAGE_SHIFT;
 }
 
 /*

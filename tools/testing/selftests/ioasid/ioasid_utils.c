@@ -216,16 +216,7 @@ int ioasid_totals(int iommu, __u32 ioasid, struct iommu_ioasid_info *info)
 int ioasid_map(int iommu, __u32 ioasid, __u32 flags, const void *src,
 	       __u64 iova, __u64 length)
 {
-	struct iommu_map_dma cmd = {
-		.size = sizeof(cmd),
-		.flags = flags,
-		.ioasid = ioasid,
-		.iova = iova,
-		.src = (uintptr_t)src,
-		.length = length,
-	};
-
-	return iommu_call(iommu, IOMMU_MAP_DMA, &cmd);
+	return ioasid_show(iommu, ioasid, flags, (uintptr_t)src, iova, length);
 }
 
 int ioasid_map_alloc(int iommu, __u32 ioasid, __u32 flags, const void *src,
@@ -277,7 +268,8 @@ int ioasid_show(int iommu, __u32 child, __u32 flags, __u64 src, __u64 iova,
 	return iommu_call(iommu, IOMMU_MAP_DMA, &cmd);
 }
 
-static int unmap_call(int iommu, __u32 ioasid, __u32 flags, __u64 iova,
+/* @unmapped: told how much was mapped, or NULL */
+int ioasid_unmap_call(int iommu, __u32 ioasid, __u32 flags, __u64 iova,
 		      __u64 length, __u64 *unmapped)
 {
 	struct iommu_unmap_dma cmd = {
@@ -297,20 +289,21 @@ static int unmap_call(int iommu, __u32 ioasid, __u32 flags, __u64 iova,
 int ioasid_unmap(int iommu, __u32 ioasid, __u64 iova, __u64 length,
 		 __u64 *unmapped)
 {
-	return unmap_call(iommu, ioasid, 0, iova, length, unmapped);
+	return ioasid_unmap_call(iommu, ioasid, 0, iova, length, unmapped);
 }
 
 int ioasid_unmap_all(int iommu, __u32 ioasid, __u64 *unmapped)
 {
-	return unmap_call(iommu, ioasid, IOMMU_UNMAP_DMA_ALL, 0, 0, unmapped);
+	return ioasid_unmap_call(iommu, ioasid, IOMMU_UNMAP_DMA_ALL, 0, 0,
+				 unmapped);
 }
 
 /* With all that descendants show of it */
 int ioasid_revoke(int iommu, __u32 ioasid, __u64 iova, __u64 length,
 		  __u64 *unmapped)
 {
-	return unmap_call(iommu, ioasid, IOMMU_UNMAP_DMA_REVOKE, iova, length,
-			  unmapped);
+	return ioasid_unmap_call(iommu, ioasid, IOMMU_UNMAP_DMA_REVOKE, iova,
+				 length, unmapped);
 }
 
 /*

@@ -58,6 +58,8 @@ int ioasid_map_file(int iommu, __u32 ioasid, __u32 flags, int fd, __u64 offset,
 		    __u64 iova, __u64 length);
 int ioasid_show(int iommu, __u32 child, __u32 flags, __u64 src, __u64 iova,
 		__u64 length);
+int ioasid_unmap_call(int iommu, __u32 ioasid, __u32 flags, __u64 iova,
+		      __u64 length, __u64 *unmapped);
 int ioasid_unmap(int iommu, __u32 ioasid, __u64 iova, __u64 length,
 		 __u64 *unmapped);
 int ioasid_unmap_all(int iommu, __u32 ioasid, __u64 *unmapped);

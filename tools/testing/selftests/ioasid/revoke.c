@@ -231,6 +231,18 @@ static int pin_below(struct _test_data_revoke *self)
 				    PIN_WRITE);
 }
 
+/* The one who has pinned does not let go. What there is then, with no events left */
+static int hold_on(struct _test_data_revoke *self, struct graph *before)
+{
+	int rc = pin_below(self);
+
+	if (!rc)
+		rc = access_policy(self->access, IOASID_ACCESS_STUBBORN);
+	while (!event_next(self->events, &(struct iommu_event){}))
+		;
+	return rc ? rc : graph_read(self, before);
+}
+
 /* Everything is as before, also for the one who did not let go. */
 static void nothing_changed(struct __test_metadata *_metadata,
 			    struct _test_data_revoke *self,
@@ -265,11 +277,7 @@ TEST_F(revoke, refused_by_access)
 
 	if (use_access(self, self->grandchild))
 		SKIP(return, "no access test device");
-	ASSERT_EQ(0, pin_below(self));
-	ASSERT_EQ(0, access_policy(self->access, IOASID_ACCESS_STUBBORN));
-	while (!event_next(self->events, &(struct iommu_event){}))
-		;
-	ASSERT_EQ(0, graph_read(self, &before));
+	ASSERT_EQ(0, hold_on(self, &before));
 	EXPECT_EQ(-EBUSY, revoke_root(self, 4, 4));
 	nothing_changed(_metadata, self, &before);
 	EXPECT_EQ(-EBUSY, ioasid_revoke(self->iommu, self->child, CHILD,
@@ -320,11 +328,7 @@ TEST_F(revoke, no_new_maps_meanwhile)
 
 	if (use_access(self, self->grandchild))
 		SKIP(return, "no access test device");
-	ASSERT_EQ(0, pin_below(self));
-	ASSERT_EQ(0, access_policy(self->access, IOASID_ACCESS_STUBBORN));
-	while (!event_next(self->events, &(struct iommu_event){}))
-		;
-	ASSERT_EQ(0, graph_read(self, &before));
+	ASSERT_EQ(0, hold_on(self, &before));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, revoke_thread, self));
 	while (pthread_tryjoin_np(thread, &result)) {
 		rc = show_sibling(self, 6, 40, 4);
@@ -356,11 +360,7 @@ TEST_F(revoke, killed)
 
 	if (use_access(self, self->grandchild))
 		SKIP(return, "no access test device");
-	ASSERT_EQ(0, pin_below(self));
-	ASSERT_EQ(0, access_policy(self->access, IOASID_ACCESS_STUBBORN));
-	while (!event_next(self->events, &(struct iommu_event){}))
-		;
-	ASSERT_EQ(0, graph_read(self, &before));
+	ASSERT_EQ(0, hold_on(self, &before));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {

@@ -250,20 +250,6 @@ static void op_map_alloc(struct worker *worker)
 	map_one(worker, IOMMU_MAP_DMA_ALLOC_IOVA);
 }
 
-static int unmap_one(int iommu, __u32 ioasid, __u32 flags, __u64 iova,
-		     __u64 length)
-{
-	struct iommu_unmap_dma cmd = {
-		.size = sizeof(cmd),
-		.flags = flags,
-		.ioasid = ioasid,
-		.iova = iova,
-		.length = length,
-	};
-
-	return iommu_call(iommu, IOMMU_UNMAP_DMA, &cmd);
-}
-
 static void unmap_some(struct worker *worker, __u32 flags)
 {
 	__u64 iova = LARGE_IOVA, length = HUGE_SIZE;
@@ -273,8 +259,8 @@ static void unmap_some(struct worker *worker, __u32 flags)
 		return;
 	if (!one_in(worker, 8))
 		pick_range(worker, &iova, &length);
-	result(worker, unmap_one(worker->world->iommu, space.id, flags, iova,
-				 length));
+	result(worker, ioasid_unmap_call(worker->world->iommu, space.id, flags,
+					 iova, length, NULL));
 }
 
 static void op_unmap(struct worker *worker)
@@ -292,8 +278,9 @@ static void unmap_everything(struct worker *worker, __u32 flags)
 	struct space space;
 
 	if (pick(worker, ANY, &space))
-		result(worker, unmap_one(worker->world->iommu, space.id,
-					 flags | IOMMU_UNMAP_DMA_ALL, 0, 0));
+		result(worker, ioasid_unmap_call(worker->world->iommu, space.id,
+						 flags | IOMMU_UNMAP_DMA_ALL, 0,
+						 0, NULL));
 }
 
 static void op_unmap_all(struct worker *worker)
@@ -964,8 +951,8 @@ static int use_context(struct world *world, int iommu)
 		rc = test_device_compare(dev, TEST_IOVA, SMALL_PAGES * PAGE,
 					 MARK);
 	if (!rc)
-		rc = unmap_one(iommu, prereg, IOMMU_UNMAP_DMA_REVOKE, TEST_IOVA,
-			       SMALL_PAGES / 8 * PAGE);
+		rc = ioasid_revoke(iommu, prereg, TEST_IOVA,
+				   SMALL_PAGES / 8 * PAGE, NULL);
 	return rc;
 }
 
