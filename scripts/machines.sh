@@ -34,9 +34,8 @@ machine()
 	vtd-first-stage)
 		machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,x-scalable-mode=on,x-flts=on,aw-bits=48")
 		need_qemu "first-stage tables" intel-iommu x-flts ;;
-	# Without noapic the serial port's interrupt is lost.
-	amd)	machine_options=(-M q35 -device "amd-iommu,intremap=off")
-		machine_append="iommu=nopt noapic iommufd.allow_unsafe_interrupts=1" ;;
+	amd)	machine_options=("${q35[@]}" -device "amd-iommu,intremap=on")
+		machine_append="iommu=nopt" ;;
 	# No IOMMU but the one of ioasid_test_iommu, which is software
 	test)	machine_options=(-M q35)
 		machine_iommu=no

@@ -219,6 +219,20 @@ int dev_bind(struct dma_device *dev, int iommu)
 	return rc ? rc : dev_take_over(dev);
 }
 
+/* As dev_bind() where no administrator has allowed unsafe interrupts. */
+int dev_bind_safely(struct dma_device *dev, int iommu)
+{
+	static const char allow[] = "allow_unsafe_interrupts";
+	long before = param_get(allow);
+	int rc;
+
+	rc = param_set(allow, 0);
+	if (rc)
+		return rc;
+	rc = dev_bind(dev, iommu);
+	return param_set(allow, before) ? -EIO : rc;
+}
+
 int dev_open_bind(struct dma_device *dev, int iommu)
 {
 	int rc = dev_open(dev);

@@ -69,6 +69,7 @@ int dev_find_mixed(struct dma_device *dev, char *other, size_t size);
 
 int dev_open(struct dma_device *dev);
 int dev_bind(struct dma_device *dev, int iommu);
+int dev_bind_safely(struct dma_device *dev, int iommu);
 int dev_take_over(struct dma_device *dev);
 int dev_open_bind(struct dma_device *dev, int iommu);
 void dev_close(struct dma_device *dev);

@@ -649,7 +649,8 @@ long param_get(const char *name)
 	snprintf(path, sizeof(path), PARAMETERS "/%s", name);
 	if (file_read(path, text, sizeof(text)) < 0)
 		return -1;
-	return strtol(text, NULL, 0);
+	/* A bool is shown as Y or N. */
+	return text[0] == 'Y' ? 1 : strtol(text, NULL, 0);
 }
 
 int param_set(const char *name, long value)

@@ -402,12 +402,10 @@ TEST_F(sw_iommu, reserved_in_the_way)
 
 TEST_F(sw_iommu, unsafe_interrupts)
 {
-	if (param_get("allow_unsafe_interrupts"))
-		SKIP(return, "unsafe interrupts are allowed");
 	ASSERT_EQ(0, test_iommu_make("a", "msi=unsafe"));
 	ASSERT_EQ(0, test_device_make("a", "one", NULL, &self->one));
 	ASSERT_EQ(0, dev_open(&self->one));
-	EXPECT_EQ(-EPERM, dev_bind(&self->one, self->iommu));
+	EXPECT_EQ(-EPERM, dev_bind_safely(&self->one, self->iommu));
 }
 
 TEST_F(sw_iommu, snoop)

@@ -188,7 +188,7 @@ TEST_F(config, properties)
 	ASSERT_EQ(0, test_device_make("a", "one", NULL, &self->dev));
 	ASSERT_EQ(0, dev_open(&self->dev));
 	/* Who does not keep interrupts apart is not safe to be given away. */
-	EXPECT_EQ(-EPERM, dev_bind(&self->dev, self->iommu));
+	EXPECT_EQ(-EPERM, dev_bind_safely(&self->dev, self->iommu));
 	dev_close(&self->dev);
 
 	ASSERT_EQ(0, test_device_unplug("a", "one"));
@@ -223,13 +223,14 @@ static bool pci_has(const char *address, const char *file)
 	return !access(path, F_OK);
 }
 
-static bool is_bridge(const char *address)
+/* Bridges, and an IOMMU that is a PCI function itself */
+static bool is_of_machine(const char *address)
 {
 	char path[320], class[16] = "";
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/class", address);
 	return file_read(path, class, sizeof(class)) < 0 ||
-	       !strncmp(class, "0x06", 4);
+	       !strncmp(class, "0x06", 4) || !strncmp(class, "0x0806", 6);
 }
 
 /* One that has, or does not have, an IOMMU; neither has a driver. */
@@ -241,7 +242,7 @@ static bool find_function(bool has_iommu, char *address, size_t size)
 
 	dir = opendir("/sys/bus/pci/devices");
 	while (dir && !found && (de = readdir(dir))) {
-		if (de->d_name[0] == '.' || is_bridge(de->d_name) ||
+		if (de->d_name[0] == '.' || is_of_machine(de->d_name) ||
 		    pci_has(de->d_name, "driver") ||
 		    pci_has(de->d_name, "iommu_group") != has_iommu)
 			continue;

@@ -3,31 +3,18 @@
  * On a machine that does not remap interrupts, a device can raise any interrupt
  * by DMA. It is not bound, unless the administrator allows it.
  */
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "device_utils.h"
 #include "ioasid_utils.h"
 
-#define PARAMETER "/sys/module/iommufd/parameters/allow_unsafe_interrupts"
+#define ALLOW	"allow_unsafe_interrupts"
 
 FIXTURE(unsafe) {
 	struct dma_device dev;
 	int iommu;
 };
-
-static int allow_unsafe(const char *value)
-{
-	int fd = open(PARAMETER, O_WRONLY);
-	int rc = -1;
-
-	if (fd >= 0) {
-		rc = write(fd, value, 1) == 1 ? 0 : -1;
-		close(fd);
-	}
-	return rc;
-}
 
 FIXTURE_SETUP(unsafe)
 {
@@ -35,7 +22,7 @@ FIXTURE_SETUP(unsafe)
 	ASSERT_LE(0, self->iommu);
 	ASSERT_LT(0, dev_find_alone(&self->dev, 1));
 	self->dev.fd = -1;
-	ASSERT_EQ(0, allow_unsafe("N"));
+	ASSERT_EQ(0, param_set(ALLOW, 0));
 	ASSERT_EQ(0, dev_open(&self->dev));
 }
 
@@ -43,7 +30,7 @@ FIXTURE_TEARDOWN(unsafe)
 {
 	dev_close(&self->dev);
 	close(self->iommu);
-	EXPECT_EQ(0, allow_unsafe("N"));
+	EXPECT_EQ(0, param_set(ALLOW, 0));
 }
 
 TEST_F(unsafe, refused)
@@ -55,7 +42,7 @@ TEST_F(unsafe, allowed)
 {
 	struct iommu_device_info info = {};
 
-	ASSERT_EQ(0, allow_unsafe("Y"));
+	ASSERT_EQ(0, param_set(ALLOW, 1));
 	ASSERT_EQ(0, dev_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	EXPECT_FALSE(info.caps & IOMMU_DEVICE_CAP_ISOLATED_MSI);
@@ -68,7 +55,7 @@ TEST_F(unsafe, no_snoop_control)
 	struct iommu_device_info info = {};
 	__u32 automatic, enforce, off;
 
-	ASSERT_EQ(0, allow_unsafe("Y"));
+	ASSERT_EQ(0, param_set(ALLOW, 1));
 	ASSERT_EQ(0, dev_bind(&self->dev, self->iommu));
 	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
 	EXPECT_FALSE(info.caps & IOMMU_DEVICE_CAP_ENFORCE_SNOOP);
