@@ -10,6 +10,8 @@
 #include "device_utils.h"
 #include "ioasid_utils.h"
 
+#define EDU_IRQ_RAISE	0x60
+#define EDU_IRQ_ACK	0x64
 #define EDU_DMA_SRC	0x80
 #define EDU_DMA_DST	0x88
 #define EDU_DMA_COUNT	0x90
@@ -90,6 +92,14 @@ static int edu_busy(struct dma_device *dev)
 	return rc ? rc : command & EDU_CMD_RUN;
 }
 
+/* Each write sends a message, also while the last one is not acknowledged. */
+static int edu_raise(struct dma_device *dev)
+{
+	int rc = edu_write(dev, EDU_IRQ_RAISE, 1);
+
+	return rc ? rc : edu_write(dev, EDU_IRQ_ACK, 1);
+}
+
 const struct dma_device_kind edu_kind = {
 	.bus = PCI_BUS,
 	/* QEMU before 8.2 ends itself if a copy touches the last byte of 4096. */
@@ -98,4 +108,7 @@ const struct dma_device_kind edu_kind = {
 	.take_over = edu_take_over,
 	.start = edu_start,
 	.busy = edu_busy,
+	.raise = edu_raise,
+	.msi = VFIO_PCI_MSI_IRQ_INDEX,
+	.request = VFIO_PCI_REQ_IRQ_INDEX,
 };

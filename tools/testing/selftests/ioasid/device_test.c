@@ -4,9 +4,7 @@
  * drivers/iommu/ioasid/test/test_device.h.
  */
 #include <errno.h>
-#include <linux/vfio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "device_utils.h"
@@ -195,26 +193,9 @@ int test_device_reset(struct dma_device *dev)
 			    1);
 }
 
-/* Interrupt @number of @index is to signal @eventfd, or nobody if it is -1. */
-int test_device_irq(struct dma_device *dev, enum ioasid_test_irq index,
-		    unsigned int number, int eventfd)
+static int test_device_raise_first(struct dma_device *dev)
 {
-	union {
-		struct vfio_irq_set set;
-		char room[sizeof(struct vfio_irq_set) + sizeof(eventfd)];
-	} irq = {
-		.set = {
-			.argsz = sizeof(irq),
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-				 VFIO_IRQ_SET_ACTION_TRIGGER,
-			.index = index,
-			.start = number,
-			.count = 1,
-		},
-	};
-
-	memcpy(irq.set.data, &eventfd, sizeof(eventfd));
-	return ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &irq) ? -errno : 0;
+	return test_device_raise(dev, 0);
 }
 
 /* ---- the same DMA as any device of the tests does ---- */
@@ -269,4 +250,7 @@ const struct dma_device_kind test_device_kind = {
 	.take_over = test_device_take_over,
 	.start = test_device_start,
 	.busy = test_device_busy,
+	.raise = test_device_raise_first,
+	.msi = IOASID_TEST_IRQ_MSI,
+	.request = IOASID_TEST_IRQ_REQ,
 };

@@ -255,6 +255,64 @@ int dev_mmap(struct dma_device *dev, size_t size, void **mem)
 	return *mem == MAP_FAILED ? -errno : 0;
 }
 
+/* Return: how many interrupts of that index it has, or a negative errno. */
+int dev_irqs(struct dma_device *dev, __u32 index)
+{
+	struct vfio_irq_info info = {
+		.argsz = sizeof(info),
+		.index = index,
+	};
+
+	if (ioctl(dev->fd, VFIO_DEVICE_GET_IRQ_INFO, &info))
+		return -errno;
+	return info.count;
+}
+
+/* Interrupt @number of @index is to signal @eventfd, or nobody if it is -1. */
+int dev_irq(struct dma_device *dev, __u32 index, unsigned int number,
+	    int eventfd)
+{
+	union {
+		struct vfio_irq_set set;
+		char room[sizeof(struct vfio_irq_set) + sizeof(eventfd)];
+	} irq = {
+		.set = {
+			.argsz = sizeof(irq),
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = index,
+			.start = number,
+			.count = 1,
+		},
+	};
+
+	memcpy(irq.set.data, &eventfd, sizeof(eventfd));
+	return ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &irq) ? -errno : 0;
+}
+
+/*
+ * Whether its interrupt messages go to an address that the page table must have.
+ * Of a group that has addresses for them only those of x86 pass by the table.
+ */
+bool dev_translates_msi(const struct dma_device *dev)
+{
+	unsigned long long first, last;
+	char path[64], type[32];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/iommu_groups/%d/reserved_regions", dev->group);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	while (fscanf(file, "%llx %llx %31s", &first, &last, type) == 3)
+		if (!strcmp(type, "msi") && first != MSI_FIRST)
+			found = true;
+	fclose(file);
+	return found;
+}
+
 /* Begins a copy between memory and the start of the device's buffer. */
 int dev_dma_start(struct dma_device *dev, __u64 iova, size_t length,
 		  bool to_ram)

@@ -24,6 +24,9 @@ struct dma_device;
  * @take_over: Sets &dma_device.registers and .memory, and lets it do DMA
  * @start: Begins a copy, see dev_dma_start()
  * @busy: 1 while a copy is under way, 0 or a negative errno
+ * @raise: Sends an interrupt message, the first one that the device has
+ * @msi: VFIO's index of its interrupt messages
+ * @request: VFIO's index of the interrupt that asks to close the device
  */
 struct dma_device_kind {
 	const char *bus;
@@ -33,6 +36,9 @@ struct dma_device_kind {
 	int (*start)(struct dma_device *dev, __u64 iova, size_t length,
 		     bool to_ram);
 	int (*busy)(struct dma_device *dev);
+	int (*raise)(struct dma_device *dev);
+	__u32 msi;
+	__u32 request;
 };
 
 extern const struct dma_device_kind edu_kind;
@@ -81,6 +87,11 @@ int dev_dma_start(struct dma_device *dev, __u64 iova, size_t length,
 int dev_dma_wait(struct dma_device *dev);
 int dev_dma(struct dma_device *dev, __u64 iova, size_t length, bool to_ram);
 int dev_dma_copy(struct dma_device *dev, __u64 from, __u64 to, size_t length);
+
+int dev_irqs(struct dma_device *dev, __u32 index);
+int dev_irq(struct dma_device *dev, __u32 index, unsigned int number,
+	    int eventfd);
+bool dev_translates_msi(const struct dma_device *dev);
 
 /* Whether its IOMMU can refuse reads and still allow writes. */
 bool dev_has_write_only(const struct dma_device *dev);

@@ -333,8 +333,7 @@ TEST_F_TIMEOUT(life, unplug, 60)
 
 	ASSERT_LE(0, event);
 	ASSERT_EQ(0, begin_all(self));
-	ASSERT_EQ(0, test_device_irq(&self->one, IOASID_TEST_IRQ_REQ, 0,
-				     event));
+	ASSERT_EQ(0, dev_irq(&self->one, IOASID_TEST_IRQ_REQ, 0, event));
 	ASSERT_EQ(0, start_asking(self, 0));
 	ASSERT_EQ(0, wait_fault(self));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, unplug, &result));

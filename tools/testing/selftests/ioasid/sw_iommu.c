@@ -964,8 +964,7 @@ static void check_interrupts(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, prepare_replace(self, settings));
 	event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	ASSERT_LE(0, event);
-	ASSERT_EQ(0, test_device_irq(&self->one, IOASID_TEST_IRQ_MSI, 3,
-				     event));
+	ASSERT_EQ(0, dev_irq(&self->one, IOASID_TEST_IRQ_MSI, 3, event));
 	ASSERT_EQ(0, count_interrupts(self, event, &seen));
 	ASSERT_EQ(0, test_device_globals(&self->one, &globals));
 	EXPECT_LE(INTERRUPTS, seen);
@@ -1001,8 +1000,7 @@ TEST_F(sw_iommu, mapped_interrupts)
 
 	ASSERT_LE(0, event);
 	ASSERT_EQ(0, begin_attached(self, "msi=mapped"));
-	ASSERT_EQ(0, test_device_irq(&self->one, IOASID_TEST_IRQ_MSI, 0,
-				     event));
+	ASSERT_EQ(0, dev_irq(&self->one, IOASID_TEST_IRQ_MSI, 0, event));
 	ASSERT_EQ(0, test_device_raise(&self->one, 0));
 	EXPECT_EQ(8, read(event, &value, 8));
 	EXPECT_EQ(1, value);
@@ -1045,8 +1043,7 @@ TEST_F(sw_iommu, mapped_interrupts_attach_first)
 
 	ASSERT_LE(0, event);
 	ASSERT_EQ(0, begin_attached(self, "msi=mapped;attach_first=1"));
-	ASSERT_EQ(0, test_device_irq(&self->one, IOASID_TEST_IRQ_MSI, 0,
-				     event));
+	ASSERT_EQ(0, dev_irq(&self->one, IOASID_TEST_IRQ_MSI, 0, event));
 	ASSERT_EQ(0, test_device_raise(&self->one, 0));
 	EXPECT_EQ(8, read(event, &value, 8));
 	ASSERT_EQ(0, vfio_attach(self->one.fd, self->other));
@@ -1253,8 +1250,7 @@ TEST_F_TIMEOUT(sw_iommu, unplug_under_dma, 60)
 	ASSERT_LE(0, event);
 	ASSERT_EQ(0, begin_attached(self, NULL));
 	ASSERT_EQ(0, vfio_attach_pasid(self->one.fd, 7, self->ioasid));
-	ASSERT_EQ(0, test_device_irq(&self->one, IOASID_TEST_IRQ_REQ, 0,
-				     event));
+	ASSERT_EQ(0, dev_irq(&self->one, IOASID_TEST_IRQ_REQ, 0, event));
 	ASSERT_EQ(0, stream(&self->one, IOASID_TEST_FILL, 0,
 			    MEM_PAGES * PAGE));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, unplug, "one"));

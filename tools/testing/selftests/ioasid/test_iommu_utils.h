@@ -80,7 +80,5 @@ int test_device_globals(struct dma_device *dev,
 			struct ioasid_test_globals *globals);
 int test_device_raise(struct dma_device *dev, __u32 number);
 int test_device_reset(struct dma_device *dev);
-int test_device_irq(struct dma_device *dev, enum ioasid_test_irq index,
-		    unsigned int number, int eventfd);
 
 #endif
