@@ -1074,6 +1074,35 @@ TEST_F(device, snoop_policy)
 	EXPECT_EQ(0, ioasid_free(self->iommu, off));
 }
 
+/* Who is refused where the policy does not suit stays where it is. */
+TEST_F(device, snoop_policy_of_another)
+{
+	struct iommu_device_info info = {};
+	__u32 automatic, enforce, off;
+	bool can;
+
+	ASSERT_EQ(0, iommu_device_info(self->iommu, self->dev.dev_id, &info));
+	can = info.caps & IOMMU_DEVICE_CAP_ENFORCE_SNOOP;
+	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_AUTO,
+				       &automatic));
+	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_ENFORCE,
+				       &enforce));
+	ASSERT_EQ(0, ioasid_alloc_attr(self->iommu, 0, IOMMU_SNOOP_OFF, &off));
+
+	ASSERT_EQ(0, vfio_attach(self->dev.fd, automatic));
+	EXPECT_EQ(can ? -EOPNOTSUPP : -EINVAL,
+		  vfio_attach(self->dev.fd, can ? off : enforce));
+	EXPECT_EQ(-EBUSY, ioasid_free(self->iommu, automatic));
+	EXPECT_EQ(0, ioasid_free(self->iommu, can ? off : enforce));
+
+	/* There and back, between two that suit it */
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, can ? enforce : off));
+	EXPECT_EQ(0, ioasid_free(self->iommu, automatic));
+	EXPECT_EQ(-EBUSY, ioasid_free(self->iommu, can ? enforce : off));
+	EXPECT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_EQ(0, ioasid_free(self->iommu, can ? enforce : off));
+}
+
 /* A VFIO group that is given the context has an IOASID made for it. */
 TEST_F(context, group_ioasid)
 {
