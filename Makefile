@@ -29,7 +29,7 @@ help:
 	@echo 'IOASID_BASE=7.3    fetch this version (7.2 is the default)'
 	@echo 'IOASID_CACHE=<dir> the cache (~/.cache/ioasid is the default; 4 GB)'
 	@echo 'TESTS="map dma"    check with these test programs only'
-	@echo 'PLATFORM=test      and on this platform only: test, vtd, vtd-legacy, amd, ...; or'
+	@echo 'PLATFORM=test      and on this platform only: test, vtd, vtd-legacy, amd, smmuv3, ...; or'
 	@echo '                   one of the kernel'"'"'s own suites: iommufd, vfio-vtd, vfio-test, ...'
 	@echo 'IOMMU=test         the demo on a machine without an IOMMU: vtd is the default'
 	@echo 'ROW=<row>          bench this row only (thp-2m, ...); of the profile also'

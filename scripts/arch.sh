@@ -47,7 +47,7 @@ architecture()
 		kernel_image=arch/arm64/boot/Image
 		cross=aarch64-linux-gnu-
 		debian_arch=arm64
-		arch_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm)
+		arch_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm qemu-efi-aarch64)
 		qemu="qemu-system-aarch64"
 		# The algorithm for signed pointers that costs least
 		qemu_cpu=max,pauth-impdef=on

@@ -8,8 +8,9 @@
 # Sets machine_arch (see scripts/arch.sh), machine_options (for QEMU),
 # machine_append (for the kernel's command line), machine_iommu (whether it
 # emulates one that PCI devices are behind, and gets such devices), machine_qemu
-# (the emulator, if not the usual one) and machine_lacks (why QEMU here cannot be
-# this machine, or nothing).
+# (the emulator, if not the usual one), machine_iort (whether its firmware tables
+# are to be mended, see scripts/nesting-iort) and machine_lacks (why QEMU here
+# cannot be this machine, or nothing).
 # shellcheck disable=SC2034 # for the scripts that read this file
 machine()
 {
@@ -17,6 +18,7 @@ machine()
 
 	machine_arch=x86_64
 	machine_iommu=yes
+	machine_iort=no
 	machine_lacks=
 	machine_qemu=
 	machine_append="intel_iommu=on,sm_on"
@@ -33,9 +35,16 @@ machine()
 		machine_append="intel_iommu=on,sm_off" ;;
 	vtd-first-stage)
 		machine_options=("${q35[@]}" -device "intel-iommu,intremap=on,x-scalable-mode=on,x-flts=on,aw-bits=48")
-		need_qemu "first-stage tables" intel-iommu x-flts ;;
+		if ! qemu_has qemu-system-x86_64 intel-iommu x-flts; then
+			new_qemu qemu-system-x86_64 "first-stage tables"
+		fi ;;
 	amd)	machine_options=("${q35[@]}" -device "amd-iommu,intremap=on")
 		machine_append="iommu=nopt" ;;
+	# The second stage below tables of user space's own
+	smmuv3)	use_smmuv3 nested
+		machine_iort=yes ;;
+	smmuv3-s1) use_smmuv3 1 ;;
+	smmuv3-s2) use_smmuv3 2 ;;
 	# No IOMMU but the one of ioasid_test_iommu, which is software
 	test)	machine_options=(-M q35)
 		machine_iommu=no
@@ -61,17 +70,30 @@ qemu_has()
 	"$1" -device "$2,help" 2>/dev/null | grep -q "^ *$3="
 }
 
-# need_qemu <what> <device> <property>: the usual QEMU, or a newer one, has this
-need_qemu()
+# new_qemu <emulator> <for what>: the machine needs 10.0
+new_qemu()
 {
 	local folder
 
-	if qemu_has qemu-system-x86_64 "$2" "$3"; then return; fi
-	if folder=$("${BASH_SOURCE[0]%/*}/fetch-qemu" 2>/dev/null) &&
-	   qemu_has "$folder/usr/bin/qemu-system-x86_64" "$2" "$3"; then
-		machine_qemu=$folder/usr/bin/qemu-system-x86_64
+	if folder=$("${BASH_SOURCE[0]%/*}/fetch-qemu" "$1" 2>/dev/null); then
+		machine_qemu=$folder/usr/bin/$1
 		machine_options+=(-L "$folder/usr/share/qemu" -L "$folder/usr/share/seabios")
 	else
-		machine_lacks="this QEMU does not emulate $1 (10.0 does)"
+		machine_lacks="this QEMU does not emulate $2 (10.0 does)"
 	fi
+}
+
+# use_smmuv3 <stages>: 1, 2 or nested, which is both.  Nothing but ACPI tells Linux
+# that no device gets around the caches, and the firmware makes it out of tables
+# of QEMU's.  Since 9.2 QEMU's "virt" has both stages whatever is asked for.
+use_smmuv3()
+{
+	local version=
+
+	if [ "$1" != nested ]; then version=-9.1; fi
+	machine_arch=arm64
+	machine_options=(-M "virt$version,gic-version=3,iommu=smmuv3" -global "arm-smmuv3.stage=$1"
+			 -bios /usr/share/qemu-efi-aarch64/QEMU_EFI.fd)
+	machine_append="acpi=force"
+	new_qemu qemu-system-aarch64 "SMMUv3 with the stages that are wanted"
 }

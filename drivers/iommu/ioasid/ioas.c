@@ -250,6 +250,16 @@ struct reserved_range {
 	unsigned long last;
 };
 
+/*
+ * How far the MSI pages of a table reach, in bytes. One lies no further into the
+ * window than its number says.
+ */
+static unsigned long sw_msi_room(const struct iommufd_hw_pagetable *pt)
+{
+	return (find_last_bit(pt->sw_msi.bits, IOASID_MAX_SW_MSI) + 1) *
+	       PAGE_SIZE;
+}
+
 static void compute_permitted(struct ioasid *ioas, struct iova_ranges *ranges)
 {
 	const struct iommufd_hw_pagetable *pt;
@@ -275,8 +285,7 @@ static void compute_permitted(struct ioasid *ioas, struct iova_ranges *ranges)
 	list_for_each_entry(pt, &ioas->tables, entry)
 		if (!bitmap_empty(pt->sw_msi.bits, IOASID_MAX_SW_MSI))
 			iova_ranges_cut(ranges, pt->sw_msi_start,
-					pt->sw_msi_start +
-					IOASID_MAX_SW_MSI * PAGE_SIZE - 1);
+					pt->sw_msi_start + sw_msi_room(pt) - 1);
 }
 
 /**

@@ -211,7 +211,7 @@ TEST_F(batch, stops)
 		{ "no memory there", child ? -ENOENT : -EFAULT,
 		  { .flags = READ_WRITE, .src = PAGE } },
 		{ "not permitted", -EINVAL,
-		  { .flags = READ_WRITE, .iova = MSI_FIRST } },
+		  { .flags = READ_WRITE, .iova = msi_first } },
 	};
 	struct iommu_batch_entry *bad = &self->entries[2];
 	size_t i;

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/iommufd.h>
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -368,20 +369,35 @@ int dev_dma_copy(struct dma_device *dev, __u64 from, __u64 to, size_t length)
 	return 0;
 }
 
-/* Intel VT-d's first-stage tables, which the kernel prefers, are those of CPUs. */
-#define ECAP_FIRST_STAGE 0x800000000000ULL
+/* Tables of a first stage, which drivers prefer, are those of CPUs. */
+#define ECAP_FIRST_STAGE	0x800000000000ULL
+#define SMMUV3_FIRST_STAGE	0x2
 
-bool dev_has_write_only(const struct dma_device *dev)
+bool dev_has_write_only(const struct dma_device *dev, int iommu)
 {
-	char ecap[32];
+	union {
+		struct iommu_hw_info_vtd vtd;
+		struct iommu_hw_info_arm_smmuv3 smmu;
+	} data = {};
+	struct iommu_hw_info info = {
+		.size = sizeof(info),
+		.dev_id = dev->dev_id,
+		.data_len = sizeof(data),
+		.data_uptr = (uintptr_t)&data,
+	};
 
 	if (dev->kind == &test_device_kind ||
 	    !access("/sys/class/iommu/ivhd0", F_OK))
 		return true;
-	if (file_read("/sys/class/iommu/dmar0/intel-iommu/ecap", ecap,
-		      sizeof(ecap)) <= 0)
+	if (iommu_call(iommu, IOMMU_GET_HW_INFO, &info))
 		return false;
-	return !(strtoull(ecap, NULL, 16) & ECAP_FIRST_STAGE);
+	switch (info.out_data_type) {
+	case IOMMU_HW_INFO_TYPE_INTEL_VTD:
+		return !(data.vtd.ecap_reg & ECAP_FIRST_STAGE);
+	case IOMMU_HW_INFO_TYPE_ARM_SMMUV3:
+		return !(data.smmu.idr[0] & SMMUV3_FIRST_STAGE);
+	}
+	return false;
 }
 
 /* ---- drivers ---- */

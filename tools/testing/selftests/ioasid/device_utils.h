@@ -94,7 +94,7 @@ int dev_irq(struct dma_device *dev, __u32 index, unsigned int number,
 bool dev_translates_msi(const struct dma_device *dev);
 
 /* Whether its IOMMU can refuse reads and still allow writes. */
-bool dev_has_write_only(const struct dma_device *dev);
+bool dev_has_write_only(const struct dma_device *dev, int iommu);
 
 /* Drivers of a device of that bus, which need not be one that does DMA */
 void bus_driver(const char *bus, const char *name, char *driver, size_t size);

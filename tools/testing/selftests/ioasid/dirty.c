@@ -347,7 +347,7 @@ TEST_F(access, bitmap_is_overwritten)
 /* What is not asked about is not forgotten; words need not be aligned. */
 TEST_F(access, parts)
 {
-	char bytes[32];
+	unsigned char bytes[32];
 	__u64 bits;
 	int n;
 
@@ -361,8 +361,8 @@ TEST_F(access, parts)
 	ASSERT_EQ(0, get_at(self, ADDR(11), 3 * PAGE, PAGE, bytes + 3));
 	memcpy(&bits, bytes + 3, sizeof(bits));
 	EXPECT_EQ(BIT(0) | BIT(2), bits);
-	EXPECT_EQ(-1, bytes[2]);
-	EXPECT_EQ(-1, bytes[11]);
+	EXPECT_EQ(0xff, bytes[2]);
+	EXPECT_EQ(0xff, bytes[11]);
 	EXPECT_EQ(BIT(10), get(self, 0));
 }
 

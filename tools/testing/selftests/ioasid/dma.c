@@ -176,7 +176,7 @@ TEST_F(dma, read_only)
 
 TEST_F(dma, write_only)
 {
-	if (!dev_has_write_only(&self->dev))
+	if (!dev_has_write_only(&self->dev, self->iommu))
 		SKIP(return, "the IOMMU cannot refuse reads alone");
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->ioasid, WRITE_ONLY,
 				self->mem, TEST_IOVA, PAGE));
@@ -527,7 +527,7 @@ TEST_F(dma, replace_fails)
 	ASSERT_EQ(0, ioasid_map(self->iommu, conflict, READ_WRITE,
 				self->mem + PAGE, TEST_IOVA, PAGE));
 	ASSERT_EQ(0, ioasid_map(self->iommu, conflict, READ_WRITE,
-				self->mem + PAGE, MSI_FIRST, PAGE));
+				self->mem + PAGE, msi_first, PAGE));
 	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, conflict));
 	EXPECT_TRUE(can_write(&self->dev, TEST_IOVA, self->mem));
 	EXPECT_FALSE(can_write(&self->dev, TEST_IOVA, self->mem + PAGE));

@@ -372,7 +372,7 @@ TEST_F(group, replace_fails)
 	ASSERT_EQ(0, bind_both(self));
 	ASSERT_EQ(0, map_both(self));
 	ASSERT_EQ(0, ioasid_map(self->iommu, self->other, READ_WRITE, self->mem,
-				MSI_FIRST, PAGE));
+				msi_first, PAGE));
 	ASSERT_EQ(0, vfio_attach(self->dev[0].fd, self->ioasid));
 	ASSERT_EQ(0, vfio_attach(self->dev[1].fd, self->ioasid));
 	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev[1].fd, self->other));

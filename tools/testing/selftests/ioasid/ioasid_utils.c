@@ -2,6 +2,7 @@
 /* What the tests of /dev/iommu share; see ioasid_utils.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/capability.h>
 #include <linux/vfio.h>
 #include <signal.h>
@@ -23,6 +24,44 @@ unsigned long page_size;
 static void __attribute__((constructor)) page_size_init(void)
 {
 	page_size = sysconf(_SC_PAGESIZE);
+}
+
+__u64 msi_first = MSI_FIRST, msi_last = MSI_LAST;
+
+/* Return: whether there is such a region in a group's list. */
+static bool msi_window_of(const char *path)
+{
+	unsigned long long first, last;
+	bool found = false;
+	char type[32];
+	FILE *f;
+
+	f = fopen(path, "r");
+	if (!f)
+		return false;
+	while (!found && fscanf(f, "%llx %llx %31s", &first, &last, type) == 3)
+		found = !strcmp(type, "msi");
+	fclose(f);
+	if (found) {
+		msi_first = first;
+		msi_last = last;
+	}
+	return found;
+}
+
+/* It is the same for all devices that were there when the program began. */
+static void __attribute__((constructor)) msi_window_init(void)
+{
+	glob_t groups;
+	size_t i;
+
+	if (glob("/sys/kernel/iommu_groups/*/reserved_regions", 0, NULL,
+		 &groups))
+		return;
+	for (i = 0; i < groups.gl_pathc; i++)
+		if (msi_window_of(groups.gl_pathv[i]))
+			break;
+	globfree(&groups);
 }
 
 /* ---- which errors were met ---- */

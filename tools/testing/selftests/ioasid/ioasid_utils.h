@@ -21,7 +21,7 @@
 /* Reachable with the 28 address bits of edu, and not 0. */
 #define TEST_IOVA	0x1000000ULL
 
-/* Interrupt messages on x86, never translated. */
+/* Where interrupt messages go that the test IOMMU does not translate, as on x86 */
 #define MSI_FIRST	0xfee00000ULL
 #define MSI_LAST	0xfeefffffULL
 
@@ -32,6 +32,12 @@
 /* Of the CPU, in bytes. */
 extern unsigned long page_size;
 #define PAGE page_size
+
+/*
+ * Where devices may have nothing else, because of their interrupts: as above, or a
+ * window for the pages that the kernel maps for those.
+ */
+extern __u64 msi_first, msi_last;
 
 /* ---- calls; 0 or a negative errno ---- */
 

@@ -1126,14 +1126,15 @@ TEST_F(machine, what_it_is_told)
 	EXPECT_EQ(0, PAGE % alignment);
 	for (i = 1; i < num; i++)
 		EXPECT_LT(ranges[i - 1].last, ranges[i].start);
-#ifdef __x86_64__
 	for (i = 0; i < num; i++)
-		EXPECT_TRUE(ranges[i].last < MSI_FIRST ||
-			    ranges[i].start > MSI_LAST);
-#endif
+		EXPECT_TRUE(ranges[i].last < msi_first ||
+			    ranges[i].start > msi_last);
 	ASSERT_EQ(0, iommu_call(self->iommu, IOMMU_GET_HW_INFO, &info));
 	if (!access("/sys/class/iommu/dmar0", F_OK))
 		EXPECT_EQ(IOMMU_HW_INFO_TYPE_INTEL_VTD, info.out_data_type);
+	/* Where QEMU has it */
+	if (!access("/sys/class/iommu/smmu3.0x0000000009050000", F_OK))
+		EXPECT_EQ(IOMMU_HW_INFO_TYPE_ARM_SMMUV3, info.out_data_type);
 }
 
 TEST_HARNESS_MAIN

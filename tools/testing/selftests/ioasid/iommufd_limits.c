@@ -468,7 +468,7 @@ static void soil_free_memory(void)
 	munmap(mem, size);
 }
 
-TEST_F(limits, never_written_reads_as_zero)
+TEST_F_TIMEOUT(limits, never_written_reads_as_zero, 120)
 {
 	ASSERT_EQ(0, begin(self));
 	soil_free_memory();

@@ -306,7 +306,7 @@ TEST_F(map, last_page)
 /* ---- errors of MAP_DMA, and which comes first ---- */
 
 /*
- * TEST_IOVA is taken, and in the attached variant MSI_FIRST is not permitted.
+ * TEST_IOVA is taken, and in the attached variant msi_first is not permitted.
  * Each case has the error that is named, and as many of the later ones as go
  * with it.
  */
@@ -685,7 +685,7 @@ TEST_F(map, memory_comes_last)
 	if (variant->attached)
 		EXPECT_EQ(-EINVAL,
 			  ioasid_map(self->iommu, self->ioasid, READ_WRITE,
-				     NULL, MSI_FIRST, PAGE));
+				     NULL, msi_first, PAGE));
 }
 
 static int set_memlock(unsigned long bytes)
@@ -724,7 +724,7 @@ TEST_F(map, memlock_limit)
 	/* Now a device is attached in both variants. */
 	EXPECT_EQ(-ENOMEM, do_map(self, TEST_IOVA + 16 * PAGE, PAGE));
 	EXPECT_EQ(-EEXIST, do_map(self, TEST_IOVA, PAGE));
-	EXPECT_EQ(-EINVAL, do_map(self, MSI_FIRST, PAGE));
+	EXPECT_EQ(-EINVAL, do_map(self, msi_first, PAGE));
 	EXPECT_MAPPINGS(1, 8 * PAGE);
 	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
 	EXPECT_EQ(0, do_map(self, TEST_IOVA + 16 * PAGE, PAGE));
@@ -1133,7 +1133,7 @@ TEST_F(account, device_ranges)
 	}
 	if (device.addr_width < 64)
 		EXPECT_EQ((1ULL << device.addr_width) - 1, ranges[i - 1].last);
-	EXPECT_FALSE(touches(ranges, device.num_ranges, MSI_FIRST, MSI_LAST));
+	EXPECT_FALSE(touches(ranges, device.num_ranges, msi_first, msi_last));
 
 	/* The IOMMU core has a list of its own. */
 	snprintf(path, sizeof(path),
@@ -1167,24 +1167,24 @@ TEST_F(account, msi_window)
 	int rc;
 
 	ASSERT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
-	EXPECT_EQ(-EINVAL, acc_map(self, MSI_FIRST, PAGE));
-	EXPECT_EQ(-EINVAL, acc_map(self, (MSI_FIRST + MSI_LAST + 1) / 2, PAGE));
-	EXPECT_EQ(-EINVAL, acc_map(self, MSI_LAST - PAGE + 1, PAGE));
-	EXPECT_EQ(-EINVAL, acc_map(self, MSI_FIRST - PAGE, 2 * PAGE));
-	EXPECT_EQ(-EINVAL, acc_map(self, MSI_LAST - PAGE + 1, 2 * PAGE));
-	EXPECT_EQ(0, acc_map(self, MSI_FIRST - PAGE, PAGE));
-	EXPECT_EQ(0, acc_map(self, MSI_LAST + 1, PAGE));
+	EXPECT_EQ(-EINVAL, acc_map(self, msi_first, PAGE));
+	EXPECT_EQ(-EINVAL, acc_map(self, (msi_first + msi_last + 1) / 2, PAGE));
+	EXPECT_EQ(-EINVAL, acc_map(self, msi_last - PAGE + 1, PAGE));
+	EXPECT_EQ(-EINVAL, acc_map(self, msi_first - PAGE, 2 * PAGE));
+	EXPECT_EQ(-EINVAL, acc_map(self, msi_last - PAGE + 1, 2 * PAGE));
+	EXPECT_EQ(0, acc_map(self, msi_first - PAGE, PAGE));
+	EXPECT_EQ(0, acc_map(self, msi_last + 1, PAGE));
 	EXPECT_MAPPINGS(2, 2 * PAGE);
 	/* What is taken is noticed before what is not permitted. */
-	EXPECT_EQ(-EEXIST, acc_map(self, MSI_FIRST - PAGE, 2 * PAGE));
+	EXPECT_EQ(-EEXIST, acc_map(self, msi_first - PAGE, 2 * PAGE));
 
 	/* Without a device, too, the ranges and MAP_DMA are of one opinion. */
 	ASSERT_EQ(0, vfio_detach(self->dev.fd));
 	ASSERT_EQ(0, ioasid_info(self->iommu, self->ioasid, &info));
 	ASSERT_GE(ARRAY_SIZE(ranges), info.num_ranges);
-	rc = permitted(ranges, info.num_ranges, MSI_FIRST,
-		       MSI_FIRST + PAGE - 1) ? 0 : -EINVAL;
-	EXPECT_EQ(rc, acc_map(self, MSI_FIRST, PAGE));
+	rc = permitted(ranges, info.num_ranges, msi_first,
+		       msi_first + PAGE - 1) ? 0 : -EINVAL;
+	EXPECT_EQ(rc, acc_map(self, msi_first, PAGE));
 }
 
 /* A device that may not have what is mapped is refused, and all stays. */
@@ -1193,11 +1193,11 @@ TEST_F(account, attach_conflicts)
 	struct iommu_device_info device = {};
 
 	ASSERT_EQ(0, acc_map(self, TEST_IOVA, PAGE));
-	ASSERT_EQ(0, acc_map(self, MSI_FIRST - PAGE, 2 * PAGE));
+	ASSERT_EQ(0, acc_map(self, msi_first - PAGE, 2 * PAGE));
 	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_CHARGED(0);
 	EXPECT_MAPPINGS(2, 3 * PAGE);
-	ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, MSI_FIRST - PAGE,
+	ASSERT_EQ(0, ioasid_unmap(self->iommu, self->ioasid, msi_first - PAGE,
 				  2 * PAGE, NULL));
 
 	/* What the IOMMU does not reach. */

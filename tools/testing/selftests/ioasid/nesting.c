@@ -800,8 +800,9 @@ TEST_F(nesting, iommufd)
 
 /* ---- an attachment that takes long ---- */
 
-/* What it enters into its page table, a page each */
+/* What it enters into its page table, a page each, and where nothing is in its way */
 #define MANY (16 * IOMMU_MAP_BATCH_MAX)
+#define MANY_AT 0x100000000ULL
 
 struct attacher {
 	struct _test_data_nesting *self;
@@ -831,7 +832,7 @@ static int map_many(struct _test_data_nesting *self)
 		for (i = 0; i < IOMMU_MAP_BATCH_MAX; i++)
 			entries[i] = (struct iommu_batch_entry){
 				.flags = READ_WRITE,
-				.iova = CHILD + (at + i) * PAGE,
+				.iova = MANY_AT + (at + i) * PAGE,
 				.src = ROOT + i % MEM_PAGES * PAGE,
 				.length = PAGE,
 			};

@@ -342,7 +342,7 @@ TEST_F(prereg, errors)
 	/* Any address will do, as no IOMMU sees it. */
 	EXPECT_EQ(0, reg(self, READ_WRITE, 0 - PAGE, PAGE));
 	EXPECT_EQ(0, reg(self, READ_WRITE, 0, PAGE));
-	EXPECT_EQ(0, reg(self, READ_WRITE, MSI_FIRST, PAGE));
+	EXPECT_EQ(0, reg(self, READ_WRITE, msi_first, PAGE));
 }
 
 TEST_F(prereg, alloc_iova)

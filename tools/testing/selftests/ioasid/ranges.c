@@ -315,29 +315,29 @@ static bool is_attached(struct _test_data_ranges *self)
 	       info.num_devices || info.num_tables || info.pinned_bytes;
 }
 
-/* On x86 interrupts are where no memory can be shown. */
+/* Where the interrupts are, no memory can be shown. */
 TEST_F(ranges, msi_window)
 {
-	struct iommu_range around = { MSI_FIRST - MIB, MSI_LAST + MIB };
+	struct iommu_range around = { msi_first - MIB, msi_last + MIB };
 	struct iommu_range beside[] = {
-		{ MSI_FIRST - MIB, MSI_FIRST - 1 },
-		{ MSI_LAST + 1, MSI_LAST + MIB },
+		{ msi_first - MIB, msi_first - 1 },
+		{ msi_last + 1, msi_last + MIB },
 	};
-	struct iommu_range into = { MSI_FIRST - MIB, MSI_FIRST + PAGE - 1 };
+	struct iommu_range into = { msi_first - MIB, msi_first + PAGE - 1 };
 
 	ASSERT_EQ(0, alloc(self, &around, 1));
 	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_FALSE(is_attached(self));
 	EXPECT_TRUE(info_has(self, &around, 1));
 	/* A program that never attaches it may use it all. */
-	EXPECT_EQ(0, map(self, MSI_FIRST, PAGE));
+	EXPECT_EQ(0, map(self, msi_first, PAGE));
 	ASSERT_EQ(0, alloc(self, &into, 1));
 	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, self->ioasid));
 	ASSERT_EQ(0, alloc(self, beside, 2));
 	EXPECT_EQ(0, vfio_attach(self->dev.fd, self->ioasid));
 	EXPECT_TRUE(info_has(self, beside, 2));
-	EXPECT_EQ(0, map(self, MSI_FIRST - PAGE, PAGE));
-	EXPECT_EQ(0, map(self, MSI_LAST + 1, PAGE));
+	EXPECT_EQ(0, map(self, msi_first - PAGE, PAGE));
+	EXPECT_EQ(0, map(self, msi_last + 1, PAGE));
 }
 
 TEST_F(ranges, what_the_iommu_reaches)

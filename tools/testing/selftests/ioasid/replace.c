@@ -73,7 +73,7 @@ TEST_F(batch, replace_fails)
 	/* Where nothing may be */
 	EXPECT_NOT_REPLACED(-EINVAL,
 			    ioasid_show(self->iommu, self->ioasid, flags,
-					source(self, 16), MSI_FIRST, PAGE));
+					source(self, 16), msi_first, PAGE));
 	ASSERT_EQ(0, map_one(self, flags, 16, 0, 8));
 }
 
