@@ -26,17 +26,6 @@ declare -A guest_memory=() guest_limit=() guest_append=() guest_options=() guest
 declare -A guest_leaks=()
 guest_runner=
 
-# Edu devices, alone and in groups: what the tests expect behind an IOMMU; and a
-# slot for one that comes and goes, see scripts/run-qemu
-test_devices=(
-	-device "edu,addr=5.0"
-	-device "edu,addr=6.0,multifunction=on" -device "edu,addr=6.1"
-	-device "edu,addr=7.0,multifunction=on" -device "pci-serial,addr=7.1"
-	-device "pcie-root-port,id=rp,addr=8.0,chassis=1"
-	-device "edu,bus=rp,addr=0.0,multifunction=on" -device "edu,bus=rp,addr=0.1"
-	-device "pcie-root-port,id=rp-free,addr=9.0,chassis=2,slot=2"
-)
-
 # add_guest <name> <machine> <test programs>: with the kernel and programs of now
 add_guest()
 {
@@ -100,9 +89,12 @@ run_guest()
 	"$repo/scripts/build-initramfs" "$kernel" check "$tests" "$logs/initramfs" || return 1
 	machine "${guest_machine[$1]}"
 	append="iommu.debug_pagealloc=1"
-	if [ "$machine_iommu" = yes ]; then
-		devices=("${test_devices[@]}")
-		append+=" hotplug_port=0000:00:09.0"
+	if [ "$machine_iommu" != no ]; then devices=("${machine_devices[@]}"); fi
+	if [ -n "$machine_slot" ]; then append+=" hotplug_port=$machine_slot"; fi
+	# Any file is good enough to be read.
+	if [ -n "$machine_disk" ]; then
+		devices+=(-drive "if=none,id=disk,format=raw,snapshot=on,file=$logs/initramfs"
+			  -device "nvme,serial=1,drive=disk,bus=$machine_disk")
 	fi
 	read -ra options <<<"${guest_options[$1]:-}"
 	# Without KASAN, what SLUB checks is all there is.

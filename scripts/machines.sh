@@ -4,21 +4,49 @@
 # The machines that guests run on.  A platform is what tests are counted for;
 # most are one machine, see add_guests() in scripts/check.
 
+# Edu devices, alone and in groups: what the tests expect behind an IOMMU; and a
+# slot for one that comes and goes, see scripts/run-qemu
+test_devices=(
+	-device "edu,addr=5.0"
+	-device "edu,addr=6.0,multifunction=on" -device "edu,addr=6.1"
+	-device "edu,addr=7.0,multifunction=on" -device "pci-serial,addr=7.1"
+	-device "pcie-root-port,id=rp,addr=8.0,chassis=1"
+	-device "edu,bus=rp,addr=0.0,multifunction=on" -device "edu,bus=rp,addr=0.1"
+	-device "pcie-root-port,id=rp-free,addr=9.0,chassis=2,slot=2"
+)
+
+# Others count locked memory, want a device of each kind in a group, or map where
+# there is no window.
+power_tests="tce release windows dma interrupts prereg"
+
 # machine <name>
-# Sets machine_arch (see scripts/arch.sh), machine_options (for QEMU),
+# Sets machine_arch (see scripts/arch.sh), machine_options (for QEMU), machine_devices
+# (behind its IOMMU, besides one at 4.0 of the first bus if machine_iommu is "yes"),
 # machine_append (for the kernel's command line), machine_iommu (whether it
 # emulates one that PCI devices are behind, and gets such devices), machine_qemu
-# (the emulator, if not the usual one), machine_iort (whether its firmware tables
-# are to be mended, see scripts/nesting-iort) and machine_lacks (why QEMU here
-# cannot be this machine, or nothing).
+# (the emulator, if not the usual one), machine_defaults (what keeps QEMU from adding
+# devices), machine_slot (of those, the port that is free), machine_disk (the bus that
+# gets a disk), machine_output (in place of the
+# architecture's qemu_output), machine_iort (whether its firmware tables are to be
+# mended, see scripts/nesting-iort), machine_tests (the programs that are run on it, if
+# not all) and machine_lacks (why QEMU here cannot be this
+# machine, or nothing).
 # shellcheck disable=SC2034 # for the scripts that read this file
 machine()
 {
-	local q35=(-M "q35,kernel-irqchip=split")
+	local q35=(-M "q35,kernel-irqchip=split") all_addresses=0xffffffffffffffff
+	# What is broken here has no workaround that QEMU emulates.
+	local pseries="pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off"
 
 	machine_arch=x86_64
 	machine_iommu=yes
+	machine_devices=("${test_devices[@]}")
+	machine_slot=0000:00:09.0
+	machine_defaults=(-nodefaults)
+	machine_disk=
+	machine_output=()
 	machine_iort=no
+	machine_tests=
 	machine_lacks=
 	machine_qemu=
 	machine_append="intel_iommu=on,sm_on"
@@ -48,18 +76,49 @@ machine()
 	# No IOMMU but the one of ioasid_test_iommu, which is software
 	test)	machine_options=(-M q35)
 		machine_iommu=no
+		machine_slot=
 		machine_append= ;;
 	test-arm64 | test-arm64-64k)
 		machine_arch=${1#test-}
 		machine_iommu=no
+		machine_slot=
 		machine_options=(-M "virt,gic-version=3")
 		machine_append= ;;
-	# What is broken here has no workaround that QEMU emulates.
 	test-ppc64le)
 		machine_arch=ppc64le
 		machine_iommu=no
-		machine_options=(-M "pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off")
+		machine_slot=
+		machine_options=(-M "$pseries")
 		machine_append= ;;
+	# Below a hypervisor; each host bridge is a partitionable endpoint.
+	tce)	machine_arch=ppc64le
+		machine_slot=
+		machine_options=(-M "$pseries" -global "edu.dma_mask=$all_addresses")
+		machine_append=
+		machine_devices=(-device "spapr-pci-host-bridge,index=1,id=one" -device "edu,bus=one.0,addr=1.0"
+			-device "spapr-pci-host-bridge,index=2,id=two"
+			-device "edu,bus=two.0,addr=1.0" -device "edu,bus=two.0,addr=2.0"
+			-device "spapr-pci-host-bridge,index=3,id=three"
+			-device "edu,bus=three.0,addr=1.0" -device "pci-testdev,bus=three.0,addr=2.0"
+			-device "spapr-pci-host-bridge,index=4,id=four")
+		machine_disk=four.0
+		machine_tests=$power_tests ;;
+	# On bare metal
+	tce-powernv)
+		machine_arch=ppc64le
+		machine_slot=
+		# Without its defaults, it has no host bridges.
+		machine_defaults=(-vga none -net none)
+		machine_options=(-M powernv9 -global "edu.dma_mask=$all_addresses")
+		machine_append=
+		machine_iommu=own
+		# There is one port for the kernel only.
+		machine_output=(-device "virtio-serial-pci,bus=pcie.5" -device "virtconsole,chardev=output")
+		machine_devices=(
+			-device "pcie-pci-bridge,bus=pcie.0,id=zero" -device "edu,bus=zero,addr=1.0"
+			-device "pcie-pci-bridge,bus=pcie.1,id=one" -device "edu,bus=one,addr=1.0")
+		machine_disk=pcie.2
+		machine_tests=$power_tests ;;
 	*)	die "there is no machine $1; see scripts/machines.sh" ;;
 	esac
 }
@@ -71,6 +130,7 @@ qemu_has()
 }
 
 # new_qemu <emulator> <for what>: the machine needs 10.0
+# shellcheck disable=SC2034 # for machine()
 new_qemu()
 {
 	local folder
@@ -86,6 +146,7 @@ new_qemu()
 # use_smmuv3 <stages>: 1, 2 or nested, which is both.  Nothing but ACPI tells Linux
 # that no device gets around the caches, and the firmware makes it out of tables
 # of QEMU's.  Since 9.2 QEMU's "virt" has both stages whatever is asked for.
+# shellcheck disable=SC2034 # for machine()
 use_smmuv3()
 {
 	local version=

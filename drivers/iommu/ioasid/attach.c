@@ -88,14 +88,11 @@ static int core_attach(struct iommufd_hw_pagetable *pt,
 
 	if (rc)
 		return rc;
-	if (pasid != IOMMU_NO_PASID)
-		return iommu_attach_device_pasid(pt->domain, idev->dev, pasid,
-						 &handle->handle);
-	rc = is_filled(pt) ? setup_sw_msi(idev->group, pt) : 0;
+	if (pasid == IOMMU_NO_PASID && is_filled(pt))
+		rc = setup_sw_msi(idev->group, pt);
 	if (rc)
 		return rc;
-	return iommu_attach_group_handle(pt->domain, idev->group->group,
-					 &handle->handle);
+	return pt->backend->attach(pt, idev, handle, pasid);
 }
 
 /* Page faults that nobody has answered yet are answered here. */
@@ -103,10 +100,7 @@ static void core_detach(struct iommufd_hw_pagetable *pt,
 			struct iommufd_device *idev,
 			struct ioasid_attach_handle *handle, ioasid_t pasid)
 {
-	if (pasid != IOMMU_NO_PASID)
-		iommu_detach_device_pasid(pt->domain, idev->dev, pasid);
-	else
-		iommu_detach_group_handle(pt->domain, idev->group->group);
+	pt->backend->detach(pt, idev, pasid);
 	ioasid_fault_flush(pt, handle, NULL);
 }
 
@@ -158,6 +152,8 @@ static struct iommufd_hw_pagetable *get_named_table(const struct target *target)
 static bool slot_is_at(const struct ioasid_slot *slot,
 		       const struct target *target)
 {
+	if (slot->pt->ended)
+		return false;
 	if (target->id)
 		return slot->pt->obj.id == target->id;
 	return slot->ioas == target->ioas && slot->pt->automatic;
@@ -178,7 +174,8 @@ static int check_table(struct ioasid_group *group,
 	lockdep_assert_held(&group->lock);
 
 	/* A nested table is for one IOMMU, and drivers notice that late. */
-	if (!pgtable_suits(pt, idev) ||
+	if (!pgtable_suits(pt, idev) || pt->ended ||
+	    (pt->backend->suits && !pt->backend->suits(pt, idev)) ||
 	    (pt->parent && pt->iommu_dev != idev->dev->iommu->iommu_dev))
 		return -EINVAL;
 	if (pt->fault && dev_is_pci(idev->dev) &&
@@ -191,6 +188,18 @@ static int check_table(struct ioasid_group *group,
 			       -EINVAL : 0;
 	plain = xa_load(&group->slots, IOMMU_NO_PASID);
 	return pt->pasid && (!plain || plain->pt->pasid) ? 0 : -EINVAL;
+}
+
+/* What can be said of a page table without a format, before it is attached */
+static int prepare_table(struct ioasid *ioas, struct iommufd_device *idev,
+			 struct iommufd_hw_pagetable *pt)
+{
+	int rc;
+
+	if (!pt->backend->prepare)
+		return 0;
+	rc = pt->backend->prepare(pt, idev);
+	return rc ? rc : ioasid_check_windows(ioas);
 }
 
 /*
@@ -227,6 +236,9 @@ static int attach_new_table(struct ioasid *ioas, struct iommufd_device *idev,
 		return core_attach(pt, idev, handle, pasid);
 	if (pasid != IOMMU_NO_PASID)
 		return -EOPNOTSUPP;
+	rc = prepare_table(ioas, idev, pt);
+	if (rc)
+		return rc;
 	rc = core_attach(pt, idev, handle, pasid);
 	if (rc)
 		return rc;
@@ -640,7 +652,8 @@ static struct iommufd_hw_pagetable *get_table(struct target *target,
 	if (target->id)
 		return get_named_table(target);
 	list_for_each_entry(pt, &ioas->tables, entry)
-		if (pgtable_fits(pt, idev) &&
+		if (pgtable_fits(pt, idev) && !pt->ended &&
+		    (!pt->backend->suits || pt->backend->suits(pt, idev)) &&
 		    pt->iommu_dev == idev->dev->iommu->iommu_dev) {
 			pgtable_get(pt);
 			return pt;
@@ -671,6 +684,7 @@ static void put_table(struct target *target, struct iommufd_hw_pagetable *pt,
 }
 
 static int core_replace(struct iommufd_hw_pagetable *pt,
+			struct iommufd_hw_pagetable *old,
 			struct iommufd_device *idev,
 			struct ioasid_attach_handle *handle, ioasid_t pasid)
 {
@@ -678,18 +692,17 @@ static int core_replace(struct iommufd_hw_pagetable *pt,
 
 	if (rc)
 		return rc;
-	if (pasid != IOMMU_NO_PASID)
-		return iommu_replace_device_pasid(pt->domain, idev->dev, pasid,
-						  &handle->handle);
-	return iommu_replace_group_handle(idev->group->group, pt->domain,
-					  &handle->handle);
+	return pt->backend->replace(pt, old, idev, handle, pasid);
 }
 
-/* Attaches the old table of plain DMA again. */
-static void restore_slot(struct ioasid_slot *slot, struct iommufd_device *idev,
+/* Attaches the old table of plain DMA again, instead of @pt. */
+static void restore_slot(struct ioasid_slot *slot,
+			 struct iommufd_hw_pagetable *pt,
+			 struct iommufd_device *idev,
 			 struct ioasid_attach_handle **spare)
 {
-	core_detach(slot->pt, idev, slot->handle, IOMMU_NO_PASID);
+	core_detach(pt, idev, slot->handle, IOMMU_NO_PASID);
+	ioasid_fault_flush(slot->pt, slot->handle, NULL);
 	swap(slot->handle, *spare);
 	if (core_attach(slot->pt, idev, slot->handle, IOMMU_NO_PASID))
 		dev_err(idev->dev,
@@ -710,10 +723,13 @@ static int switch_table(struct ioasid_slot *slot,
 		return rc;
 	if (!plain && !is_filled(pt))
 		return -EOPNOTSUPP;
-	rc = plain && is_filled(pt) ? setup_sw_msi(idev->group, pt) : 0;
+	if (!is_filled(pt))
+		rc = prepare_table(pt->ioas, idev, pt);
+	else if (plain)
+		rc = setup_sw_msi(idev->group, pt);
 	if (rc)
 		return rc;
-	rc = core_replace(pt, idev, handle, pasid);
+	rc = core_replace(pt, slot->pt, idev, handle, pasid);
 	if (rc) {
 		/*
 		 * The driver may have left the device without any table, though
@@ -722,8 +738,9 @@ static int switch_table(struct ioasid_slot *slot,
 		 * not asked the driver, because the device is being reset; with
 		 * -ENOENT it misses the vDEVICE, and has not begun.
 		 */
-		if (plain && rc != -EBUSY && rc != -ENOENT)
-			restore_slot(slot, idev, spare);
+		if (plain && rc != -EBUSY && rc != -ENOENT &&
+		    (!pt->windows || slot->pt->ended))
+			restore_slot(slot, slot->pt, idev, spare);
 		return rc;
 	}
 	if (!is_filled(pt))
@@ -732,7 +749,7 @@ static int switch_table(struct ioasid_slot *slot,
 	else if (plain)
 		rc = setup_sw_msi(idev->group, pt);
 	if (rc) {
-		restore_slot(slot, idev, spare);
+		restore_slot(slot, pt, idev, spare);
 		/* The new one was there for a moment. */
 		ioasid_fault_flush(pt, handle, NULL);
 	}

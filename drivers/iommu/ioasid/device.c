@@ -114,13 +114,13 @@ EXPORT_SYMBOL_NS_GPL(iommufd_ctx_has_group, "IOMMUFD");
 
 /* ---- bind ---- */
 
-static int check_isolated_msi(struct device *dev, struct ioasid_group *group)
+static int check_isolated_msi(struct iommufd_device *idev)
 {
-	if (iommu_group_has_isolated_msi(group->group))
+	if (idev->backend->isolated_msi(idev))
 		return 0;
 	if (!allow_unsafe_interrupts)
 		return -EPERM;
-	dev_warn(dev,
+	dev_warn(idev->dev,
 		 "allow_unsafe_interrupts: the device can raise any interrupt\n");
 	return 0;
 }
@@ -167,7 +167,10 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 		rc = PTR_ERR(group);
 		goto err_free;
 	}
-	rc = mock ? 0 : check_isolated_msi(dev, group);
+	idev->dev = dev;
+	idev->group = group;
+	idev->backend = ioasid_find_backend(idev);
+	rc = mock ? 0 : check_isolated_msi(idev);
 	if (rc)
 		goto err_group;
 	rc = ioasid_object_init(ictx, &idev->obj, IOMMUFD_OBJ_DEVICE);
@@ -178,8 +181,6 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 		goto err_object;
 
 	idev->ictx = ictx;
-	idev->dev = dev;
-	idev->group = group;
 	idev->can_enforce =
 		device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY);
 	/* A device that the context owns must not keep the context. */
@@ -374,37 +375,4 @@ int ioasid_device_members(struct iommufd_device *idev,
 	*members = array;
 	*num = list.num;
 	return 0;
-}
-
-/**
- * ioasid_device_ranges - What may be mapped for a device
- * @idev: The device
- * @domain: A domain that was allocated for it
- * @ranges: Output: the ranges, for kfree()
- *
- * Context: No lock is held.
- *
- * Return: 0 or -ENOMEM.
- */
-int ioasid_device_ranges(struct iommufd_device *idev,
-			 const struct iommu_domain *domain,
-			 struct iova_ranges **ranges)
-{
-	struct iommu_resv_region *region;
-	LIST_HEAD(regions);
-	unsigned long first, last;
-
-	iommu_get_resv_regions(idev->dev, &regions);
-	*ranges = iova_ranges_alloc(list_count_nodes(&regions) + 1);
-	/* Nothing is known if the driver decides when it attaches a device. */
-	if (*ranges && domain->geometry.aperture_end) {
-		iova_ranges_set(*ranges, domain->geometry.aperture_start,
-				min_t(u64, domain->geometry.aperture_end,
-				      ULONG_MAX));
-		list_for_each_entry(region, &regions, list)
-			if (reserved_bounds(region, &first, &last))
-				iova_ranges_cut(*ranges, first, last);
-	}
-	iommu_put_resv_regions(idev->dev, &regions);
-	return *ranges ? 0 : -ENOMEM;
 }

@@ -10,9 +10,11 @@
 #include <linux/export.h>
 #include <linux/iommu.h>
 #include <linux/iommufd.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/msi.h>
 #include <linux/poll.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "../iommu-priv.h"
@@ -318,6 +320,33 @@ int ioasid_sync_map(struct iommu_domain *domain, unsigned long iova,
 	return iommu_sync_map(domain, iova, size);
 }
 EXPORT_SYMBOL_NS_GPL(ioasid_sync_map, "IOMMUFD_INTERNAL");
+
+static void mem_uncharge(struct work_struct *work)
+{
+	struct mem_charge *charge = container_of(work, struct mem_charge, work);
+
+	mmap_write_lock(charge->mm);
+	__account_locked_vm(charge->mm, charge->pages, false, current, true);
+	mmap_write_unlock(charge->mm);
+	mmdrop(charge->mm);
+	kfree(charge);
+}
+
+/**
+ * mem_uncharge_later - Give back what was charged as locked memory
+ * @charge: What was charged; it is gone then
+ *
+ * Somebody else does it, who can wait for the process's lock. The module may be gone
+ * by then, so this is no part of it.
+ *
+ * Context: Any lock may be held.
+ */
+void mem_uncharge_later(struct mem_charge *charge)
+{
+	INIT_WORK(&charge->work, mem_uncharge);
+	schedule_work(&charge->work);
+}
+EXPORT_SYMBOL_NS_GPL(mem_uncharge_later, "IOMMUFD_INTERNAL");
 
 #ifdef CONFIG_IRQ_MSI_IOMMU
 /**

@@ -109,6 +109,28 @@ void ioasid_revoked_event(struct ioasid *ioas, const struct mapping *map)
 	push_event(ioas->ictx, &event);
 }
 
+/**
+ * ioasid_window_lost_event - Tell the user that a window is closed for a device
+ * @ioas: The address space
+ * @first: First address of the window
+ * @last: Last address
+ *
+ * Context: As ioasid_revoked_event().
+ */
+void ioasid_window_lost_event(struct ioasid *ioas, unsigned long first,
+			      unsigned long last)
+{
+	struct iommu_event event = {
+		.type = IOMMU_EVENT_WINDOW_LOST,
+		.ioasid = ioas->obj.id,
+		.iova = first,
+		.length = last - first + 1,
+	};
+
+	guard(spinlock)(&ioas->ictx->event_lock);
+	push_event(ioas->ictx, &event);
+}
+
 /* ---- the file ---- */
 
 /* The next events, which stay. Return: how many. */

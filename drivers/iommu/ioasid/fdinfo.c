@@ -27,7 +27,7 @@ static const char *dirty_state(const struct ioasid *ioas)
 static void show_ioasid(struct seq_file *seq, const struct ioasid *ioas)
 {
 	seq_printf(seq,
-		   "ioasid:\t%u type %s parent %u devices %u accesses %u tables %u mappings %lu mapped %llu pinned %llu%s\n",
+		   "ioasid:\t%u type %s parent %u devices %u accesses %u tables %u mappings %lu mapped %llu pinned %llu windows %u%s\n",
 		   ioas->obj.id,
 		   ioas->type == IOMMU_IOASID_TYPE_PREREG ? "prereg" : "kernel",
 		   ioas->parent ? ioas->parent->obj.id : 0,
@@ -35,7 +35,8 @@ static void show_ioasid(struct seq_file *seq, const struct ioasid *ioas)
 		   READ_ONCE(ioas->num_accesses), READ_ONCE(ioas->num_tables),
 		   READ_ONCE(ioas->num_mappings),
 		   READ_ONCE(ioas->mapped_bytes),
-		   READ_ONCE(ioas->pinned_bytes), dirty_state(ioas));
+		   READ_ONCE(ioas->pinned_bytes),
+		   READ_ONCE(ioas->num_windows), dirty_state(ioas));
 }
 
 static void show_hwpt(struct seq_file *seq,
@@ -43,8 +44,9 @@ static void show_hwpt(struct seq_file *seq,
 {
 	const char *kind = pt->automatic ? "automatic" : "asked";
 
-	seq_printf(seq, "hwpt:\t%u ioasid %u %s\n", pt->obj.id,
-		   pt->ioas->obj.id, pt->parent ? "nested" : kind);
+	seq_printf(seq, "hwpt:\t%u ioasid %u %s charged %lu\n", pt->obj.id,
+		   pt->ioas->obj.id, pt->parent ? "nested" : kind,
+		   READ_ONCE(pt->charged) << PAGE_SHIFT);
 }
 
 /**

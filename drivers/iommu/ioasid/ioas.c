@@ -15,6 +15,7 @@ static const u64 type_ops[] = {
 				     BIT_ULL(IOMMU_IOASID_OP_ATTACH_PASID) |
 				     BIT_ULL(IOMMU_IOASID_OP_ACCESS) |
 				     BIT_ULL(IOMMU_IOASID_OP_DIRTY) |
+				     BIT_ULL(IOMMU_IOASID_OP_WINDOW) |
 				     BIT_ULL(IOMMU_IOASID_OP_CHILD) |
 				     BIT_ULL(IOMMU_IOASID_OP_PARENT),
 	[IOMMU_IOASID_TYPE_PREREG] = BIT_ULL(IOMMU_IOASID_OP_ROOT) |
@@ -42,12 +43,15 @@ static void drop_reserved(struct ioasid *ioas, struct iommufd_device *idev);
 
 /*
  * What mappings are aligned to at least, whatever devices there are: bits of
- * mappings are for pages, and so is what children show.
+ * mappings are for pages, and so is what children show, unless they have windows
+ * with smaller ones.
  */
 static unsigned long least_alignment(const struct ioasid *ioas)
 {
 	unsigned long alignment = ioas->dirty || ioas->parent ? PAGE_SIZE : 1;
 
+	if (ioas->window_page)
+		alignment = ioas->window_page;
 	return max(alignment, ioas->page_size);
 }
 
@@ -127,6 +131,7 @@ struct ioasid *ioasid_alloc(struct iommufd_ctx *ictx,
 	ioas->alignment = least_alignment(ioas);
 	INIT_LIST_HEAD(&ioas->tables);
 	INIT_LIST_HEAD(&ioas->reserved);
+	INIT_LIST_HEAD(&ioas->windows);
 	INIT_LIST_HEAD(&ioas->accesses);
 	init_waitqueue_head(&ioas->access_wait);
 	ioas->pins = RB_ROOT_CACHED;
@@ -185,6 +190,7 @@ void ioasid_destroy(struct ioasid *ioas)
 		ioasid_mapping_free(map);
 		cond_resched();
 	}
+	ioasid_free_windows(ioas);
 	kfree(ioas->permitted);
 	kfree(ioas->allowed);
 	mutex_destroy(&ioas->lock);
@@ -260,7 +266,8 @@ static unsigned long sw_msi_room(const struct iommufd_hw_pagetable *pt)
 	       PAGE_SIZE;
 }
 
-static void compute_permitted(struct ioasid *ioas, struct iova_ranges *ranges)
+static void compute_reachable(const struct ioasid *ioas,
+			      struct iova_ranges *ranges)
 {
 	const struct iommufd_hw_pagetable *pt;
 	const struct reserved_range *res;
@@ -288,9 +295,40 @@ static void compute_permitted(struct ioasid *ioas, struct iova_ranges *ranges)
 					pt->sw_msi_start + sw_msi_room(pt) - 1);
 }
 
+static void compute_permitted(const struct ioasid *ioas,
+			      struct iova_ranges *ranges)
+{
+	compute_reachable(ioas, ranges);
+	ioasid_cut_windows(ioas, ranges);
+}
+
+/* Room for all that can be cut out, and a window more */
+static struct iova_ranges *alloc_permitted(const struct ioasid *ioas)
+{
+	return iova_ranges_alloc(ioas->num_reserved + ioas->num_tables +
+				 ioas->num_windows + 2);
+}
+
+/**
+ * ioasid_ranges_without_windows - What may be mapped if there were no windows
+ * @ioas: The address space
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: The ranges, for kfree(), or NULL.
+ */
+struct iova_ranges *ioasid_ranges_without_windows(const struct ioasid *ioas)
+{
+	struct iova_ranges *ranges = alloc_permitted(ioas);
+
+	if (ranges)
+		compute_reachable(ioas, ranges);
+	return ranges;
+}
+
 /**
  * ioasid_update_permitted - Narrow what may be mapped
- * @ioas: An address space that got a page table or a reserved range
+ * @ioas: An address space that got a page table, a reserved range or a window
  *
  * Context: ioas->lock is held.
  *
@@ -304,8 +342,7 @@ int ioasid_update_permitted(struct ioasid *ioas)
 
 	/* What was asked for does not change. */
 	if (!ioas->exact) {
-		ranges = iova_ranges_alloc(ioas->num_reserved +
-					   ioas->num_tables + 1);
+		ranges = alloc_permitted(ioas);
 		if (!ranges)
 			return -ENOMEM;
 		compute_permitted(ioas, ranges);
@@ -318,7 +355,7 @@ int ioasid_update_permitted(struct ioasid *ioas)
 
 /**
  * ioasid_widen_permitted - Widen what may be mapped
- * @ioas: An address space that lost a page table or a reserved range
+ * @ioas: An address space that lost a page table, a reserved range or a window
  *
  * There is room: the set was made for more of them.
  *

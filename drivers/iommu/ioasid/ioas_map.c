@@ -193,9 +193,14 @@ int ioasid_choose_range(struct ioasid *ioas, struct ioasid_map *args)
 	lockdep_assert_held(&ioas->lock);
 
 	for (i = 0; i < ARRAY_SIZE(align); i++) {
-		rc = mapping_find_room(&ioas->mappings, ranges,
-				       ioas->next_first, args->length, align[i],
-				       args->phase, &args->first);
+		if (ioas->num_windows)
+			rc = ioasid_choose_in_windows(ioas, ranges, args,
+						      align[i]);
+		else
+			rc = mapping_find_room(&ioas->mappings, ranges,
+					       ioas->next_first, args->length,
+					       align[i], args->phase,
+					       &args->first);
 		if (!rc || align[0] == align[1])
 			break;
 	}
@@ -273,6 +278,9 @@ static __always_inline int check_place(struct ioasid *ioas,
 	if (rc)
 		return rc;
 	rc = ioasid_check_room(ioas, args->first, last, 1L - replaced);
+	if (unlikely(ioas->num_windows) && !rc &&
+	    !ioasid_window_holds(ioas, args->first, last, args->offset))
+		rc = -EINVAL;
 	if (rc && args->replace)
 		end_replace(ioas, args);
 	return rc;
@@ -328,9 +336,12 @@ static int replace_in_table(struct iommufd_hw_pagetable *pt,
 	struct mapping *old;
 	int rc;
 
-	for_each_mapping(old, &pt->ioas->mappings, new->first, new->last)
-		pgtable_unmap(pt, old);
-	pgtable_sync(pt);
+	if (!pt->overwrites) {
+		for_each_mapping(old, &pt->ioas->mappings, new->first,
+				 new->last)
+			pgtable_unmap(pt, old);
+		pgtable_sync(pt);
+	}
 	rc = pgtable_map(pt, new);
 	if (rc)
 		restore_in_table(pt, new);
@@ -550,6 +561,9 @@ int ioasid_cut(struct ioasid *ioas, unsigned long last)
 	rc = -EINVAL;
 	if (!IS_ALIGNED((last + 1) | (map->offset + (last + 1 - map->first)),
 			ioas->alignment) || map->num_accesses ||
+	    (ioas->num_windows &&
+	     !(ioasid_window_holds(ioas, map->first, last, 0) &&
+	       ioasid_window_holds(ioas, last + 1, map->last, 0))) ||
 	    (!list_empty(&ioas->tables) && !ioas->single_pages))
 		goto out_tree;
 	rc = -ENOSPC;

@@ -70,9 +70,11 @@
 #include <linux/refcount.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <uapi/linux/iommu.h>
 
+#include "backend/backend.h"
 #include "fault_inject.h"
 
 struct dma_buf_attachment;
@@ -913,6 +915,10 @@ void ioasid_leave_compat(struct ioasid *ioas);
  *           are chosen; NULL if the user has not said
  * @permitted: What may be mapped: @last and all tables reach it, and it is not
  *             reserved
+ * @windows: struct ioasid_window, by addresses; if there are any, nothing is
+ *           permitted outside
+ * @num_windows: How many
+ * @window_page: Smallest of their pages, 0 as long as the user has asked for none
  * @accesses: struct iommufd_access
  * @num_accesses: How many
  * @num_page_users: How many of these want mappings that are aligned to pages
@@ -967,6 +973,9 @@ struct ioasid {
 	unsigned int num_reserved;
 	struct iova_ranges *permitted;
 	struct iova_ranges *allowed;
+	struct list_head windows;
+	unsigned int num_windows;
+	unsigned long window_page;
 	struct list_head accesses;
 	unsigned int num_accesses;
 	unsigned int num_page_users;
@@ -1065,7 +1074,59 @@ bool reserved_bounds(const struct iommu_resv_region *region,
 int ioasid_reserve(struct ioasid *ioas, struct iommufd_device *idev);
 void ioasid_unreserve(struct ioasid *ioas, struct iommufd_device *idev);
 int ioasid_update_permitted(struct ioasid *ioas);
+struct iova_ranges *ioasid_ranges_without_windows(const struct ioasid *ioas);
 void ioasid_widen_permitted(struct ioasid *ioas);
+
+/* window.c */
+
+/**
+ * struct ioasid_window - A part of an address space that may be mapped
+ * @entry: In ioasid.windows
+ * @first: First address
+ * @last: Last address
+ * @page_size: What mappings in it are aligned to
+ * @levels: Of its table in hardware at most, 0 if the backend shall decide
+ * @automatic: It came with a device; else the user has asked for it
+ * @kept: A page table has had it
+ */
+struct ioasid_window {
+	struct list_head entry;
+	unsigned long first;
+	unsigned long last;
+	unsigned long page_size;
+	unsigned int levels;
+	bool automatic;
+	bool kept;
+};
+
+/**
+ * struct ioasid_window_limits - What windows a device can have
+ * @num: How many, 0 if they only say what the user wants to map
+ * @levels: How many levels their tables can have
+ * @page_sizes: What their pages can be, a bit each
+ */
+struct ioasid_window_limits {
+	unsigned int num;
+	unsigned int levels;
+	u64 page_sizes;
+};
+
+bool ioasid_window_holds(const struct ioasid *ioas, unsigned long first,
+			 unsigned long last, unsigned long offset);
+int ioasid_check_windows(const struct ioasid *ioas);
+void ioasid_cut_windows(const struct ioasid *ioas, struct iova_ranges *ranges);
+int ioasid_choose_in_windows(struct ioasid *ioas,
+			     const struct iova_ranges *ranges,
+			     struct ioasid_map *args, unsigned long align);
+int ioasid_default_window(struct ioasid *ioas, unsigned long first,
+			  unsigned long last, unsigned long page_size);
+void ioasid_keep_windows(struct ioasid *ioas);
+void ioasid_end_default_windows(struct ioasid *ioas);
+bool ioasid_needs_windows(const struct ioasid *ioas);
+void ioasid_free_windows(struct ioasid *ioas);
+int ioasid_window_create(struct ioasid *ioas, struct ioasid_window *args,
+			 bool fixed);
+int ioasid_window_remove(struct ioasid *ioas, unsigned long first);
 
 /* ioas_pin.c */
 
@@ -1282,6 +1343,10 @@ struct ioasid_sw_msi_bitmap {
  * @viommu: What it was made by, or NULL. @viommu or else @parent is used by it
  * @fault: Who is told of page faults, or NULL; used by it
  * @iommu_dev: The IOMMU instance that it was made for; others may share it
+ * @backend: Who gives it to devices
+ * @windows: It has nothing but windows, see struct ioasid_backend
+ * @overwrites: See there
+ * @ended: It has no windows any more, and what was entered is lost
  * @ops: Key: the driver
  * @pasid: Key: made to be usable with PASIDs, if the driver can
  * @coherent: Key: DMA is made to snoop
@@ -1293,6 +1358,7 @@ struct ioasid_sw_msi_bitmap {
  * @lost_first: What was written from here
  * @lost_last: to here is not known any more, if that is not less: all of it may be
  * @num_losses: Counts when that became more
+ * @charged: Pages that its memory is charged for as locked memory
  * @gather: Pending invalidations
  * @sw_msi: MSI pages that are mapped, by sw_msi_page.id; under sw_msi_lock.
  *          They stay as long as the table.
@@ -1312,6 +1378,10 @@ struct iommufd_hw_pagetable {
 	struct iommufd_viommu *viommu;
 	struct ioasid_fault *fault;
 	struct iommu_device *iommu_dev;
+	const struct ioasid_backend *backend;
+	bool windows;
+	bool overwrites;
+	bool ended;
 	const struct iommu_ops *ops;
 	bool pasid;
 	bool coherent;
@@ -1322,6 +1392,7 @@ struct iommufd_hw_pagetable {
 	unsigned long lost_first;
 	unsigned long lost_last;
 	unsigned int num_losses;
+	unsigned long charged;
 	struct iommu_iotlb_gather gather;
 	struct ioasid_sw_msi_bitmap sw_msi;
 	phys_addr_t sw_msi_start;
@@ -1369,6 +1440,20 @@ int ioasid_map_nosync(struct iommu_domain *domain, unsigned long iova,
 		      phys_addr_t phys, size_t size, int prot, gfp_t gfp);
 int ioasid_sync_map(struct iommu_domain *domain, unsigned long iova,
 		    size_t size);
+
+/**
+ * struct mem_charge - Locked memory that a table counts as
+ * @work: Gives it back
+ * @mm: Who is charged, by mmgrab()
+ * @pages: For how much
+ */
+struct mem_charge {
+	struct work_struct work;
+	struct mm_struct *mm;
+	unsigned long pages;
+};
+
+void mem_uncharge_later(struct mem_charge *charge);
 bool pgtable_track(struct iommufd_hw_pagetable *pt, bool on);
 int pgtable_clear_dirty(struct iommufd_hw_pagetable *pt);
 int pgtable_read_dirty(struct iommufd_hw_pagetable *pt,
@@ -1392,6 +1477,7 @@ bool pgtable_suits(const struct iommufd_hw_pagetable *pt,
  * @ictx: The context; a reference is held
  * @dev: The device, valid as long as it is bound
  * @group: Its group; a reference is held
+ * @backend: Who gives it page tables
  * @can_enforce: Its IOMMU can make all its DMA snoop
  * @cookie: What the user calls it
  * @vdev: The vDEVICE that stands for it in a vIOMMU, or NULL; under group->lock
@@ -1403,6 +1489,7 @@ struct iommufd_device {
 	struct iommufd_ctx *ictx;
 	struct device *dev;
 	struct ioasid_group *group;
+	const struct ioasid_backend *backend;
 	bool can_enforce;
 	u64 cookie;
 	struct iommufd_vdevice *vdev;
@@ -1470,9 +1557,6 @@ struct iommufd_device *ioasid_get_device(struct iommufd_ctx *ictx, u32 id);
 int ioasid_device_members(struct iommufd_device *idev,
 			  struct iommu_group_member **members,
 			  unsigned int *num, bool *viable);
-int ioasid_device_ranges(struct iommufd_device *idev,
-			 const struct iommu_domain *domain,
-			 struct iova_ranges **ranges);
 
 /**
  * struct sw_msi_page - An MSI doorbell page that devices reach by an IOVA
@@ -1580,6 +1664,8 @@ void ioasid_eventqs_orphan(struct iommufd_ctx *ictx);
 int ioasid_event_fd(struct ioasid_ucmd *ucmd);
 void ioasid_count_devices(struct ioasid *ioas, int num);
 void ioasid_revoked_event(struct ioasid *ioas, const struct mapping *map);
+void ioasid_window_lost_event(struct ioasid *ioas, unsigned long first,
+			      unsigned long last);
 void ioasid_events_orphan(struct iommufd_ctx *ictx);
 
 /* ------------------------------------------------------------------------- */

@@ -26,27 +26,14 @@
  * @pasid: It shall be usable with PASIDs, too
  * @dirty: It must be able to track what is written
  *
- * A device's plain DMA and its PASIDs need the same kind. Not all IOMMUs that
- * have PASIDs have domains of their own for them.
- *
  * Return: The domain, for iommu_domain_free(), or an error pointer.
  */
 struct iommu_domain *pgtable_alloc_domain(struct iommufd_device *idev,
 					  bool pasid, bool dirty)
 {
-	u32 flags = dirty ? IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0;
-	struct iommu_domain *domain;
-
 	if (ioasid_should_fail())
 		return ERR_PTR(-EOPNOTSUPP);
-	if (pasid && idev->dev->iommu->max_pasids) {
-		domain = iommu_paging_domain_alloc_flags(idev->dev,
-							 flags |
-							 IOMMU_HWPT_ALLOC_PASID);
-		if (PTR_ERR(domain) != -EOPNOTSUPP)
-			return domain;
-	}
-	return iommu_paging_domain_alloc_flags(idev->dev, flags);
+	return idev->backend->alloc_domain(idev, pasid, dirty);
 }
 
 /* Whether the device's DMA must be made to snoop in this address space. */
@@ -156,7 +143,7 @@ static int check_geometry(struct ioasid *ioas,
 		if (!mapping_is_aligned(map, alignment))
 			return -EADDRINUSE;
 	}
-	return 0;
+	return ioasid_check_windows(ioas);
 }
 
 /*
@@ -213,6 +200,7 @@ int pgtable_fill(struct iommufd_hw_pagetable *pt)
 		cond_resched();
 	}
 	pt->filled = true;
+	ioasid_keep_windows(pt->ioas);
 	return 0;
 
 err_unmap:
@@ -255,6 +243,9 @@ struct iommufd_hw_pagetable *pgtable_new(struct iommufd_device *idev,
 	pt->lost_first = ULONG_MAX;
 	pt->ictx = idev->ictx;
 	pt->domain = domain;
+	pt->backend = idev->backend;
+	pt->windows = idev->backend->window_create;
+	pt->overwrites = idev->backend->overwrites;
 	pt->ops = dev_iommu_ops(idev->dev);
 	pt->iommu_dev = idev->dev->iommu->iommu_dev;
 	iommu_iotlb_gather_init(&pt->gather);
@@ -340,6 +331,8 @@ void pgtable_remove(struct iommufd_hw_pagetable *pt)
 	}
 	list_del_init(&pt->entry);
 	WRITE_ONCE(ioas->num_tables, ioas->num_tables - 1);
+	if (list_empty(&ioas->tables))
+		ioasid_end_default_windows(ioas);
 }
 
 /**
@@ -467,6 +460,23 @@ static noinline int map_single_pages(struct iommufd_hw_pagetable *pt,
 	return 0;
 }
 
+/* Takes out what the IOMMU has not seen yet. */
+static void unmap_undo(struct iommufd_hw_pagetable *pt, unsigned long iova,
+		       unsigned long size)
+{
+	if (pt->windows)
+		pt->backend->unmap(pt, iova, size);
+	else
+		iommu_unmap(pt->domain, iova, size);
+}
+
+static __always_inline int sync_map(struct iommufd_hw_pagetable *pt,
+				    unsigned long iova, unsigned long size)
+{
+	return unlikely(pt->windows) ? 0 :
+				       ioasid_sync_map(pt->domain, iova, size);
+}
+
 static __always_inline int map_extent(struct iommufd_hw_pagetable *pt,
 				      unsigned long iova, phys_addr_t phys,
 				      unsigned long size, unsigned int prot,
@@ -474,6 +484,8 @@ static __always_inline int map_extent(struct iommufd_hw_pagetable *pt,
 {
 	if (!(gfp & __GFP_NOFAIL) && ioasid_should_fail())
 		return -ENOMEM;
+	if (unlikely(pt->windows))
+		return pt->backend->map(pt, iova, phys, size, prot);
 	if (unlikely(pt->ioas->single_pages))
 		return map_single_pages(pt, iova, phys, size, prot, gfp);
 	return ioasid_map_nosync(pt->domain, iova, phys, size, prot, gfp);
@@ -540,9 +552,9 @@ static noinline int map_pieces(struct iommufd_hw_pagetable *pt,
 		cond_resched();
 	} while (!rc && entered != length);
 	if (!rc)
-		rc = ioasid_sync_map(pt->domain, map->first, length);
+		rc = sync_map(pt, map->first, length);
 	if (rc && entered)
-		iommu_unmap(pt->domain, map->first, entered);
+		unmap_undo(pt, map->first, entered);
 	return rc;
 }
 
@@ -557,9 +569,9 @@ static __always_inline int map_run(struct iommufd_hw_pagetable *pt,
 	rc = map_extent(pt, map->first, phys, length, map->prot, gfp);
 	if (unlikely(rc))
 		return rc;
-	rc = ioasid_sync_map(pt->domain, map->first, length);
+	rc = sync_map(pt, map->first, length);
 	if (unlikely(rc))
-		iommu_unmap(pt->domain, map->first, length);
+		unmap_undo(pt, map->first, length);
 	return rc;
 }
 
@@ -662,8 +674,11 @@ void pgtable_unmap_range(struct iommufd_hw_pagetable *pt, unsigned long first,
 		first = last / 2 + 1;
 		length = last - first + 1;
 	}
-	WARN_ON_ONCE(iommu_unmap_fast(pt->domain, first, length,
-				      &pt->gather) != length);
+	if (unlikely(pt->windows))
+		pt->backend->unmap(pt, first, length);
+	else
+		WARN_ON_ONCE(iommu_unmap_fast(pt->domain, first, length,
+					      &pt->gather) != length);
 }
 
 /**
@@ -674,7 +689,8 @@ void pgtable_unmap_range(struct iommufd_hw_pagetable *pt, unsigned long first,
  */
 void pgtable_sync(struct iommufd_hw_pagetable *pt)
 {
-	iommu_iotlb_sync(pt->domain, &pt->gather);
+	if (likely(!pt->windows))
+		iommu_iotlb_sync(pt->domain, &pt->gather);
 }
 
 /**

@@ -100,18 +100,13 @@ static int check_source(const struct mapping *map, unsigned int prot)
 	return map->mem->source == PINNED_MEM_DMA_BUF ? -EINVAL : 0;
 }
 
-/* Whether the piece starts and ends where a page does, in all that it lies in */
-static bool piece_has_pages(const struct mapping_piece *piece,
-			    unsigned long addr)
-{
-	return PAGE_ALIGNED(addr | piece->offset | piece->length);
-}
-
 /* Looks up what is behind a range of the parent. */
 static int find_pieces(struct search *search, struct mapping *map,
 		       unsigned long first, unsigned long last,
 		       unsigned int prot)
 {
+	unsigned long alignment = min(search->shadow->ioas->alignment,
+				      PAGE_SIZE);
 	struct mapping_piece piece;
 	unsigned long cur = first;
 	int rc;
@@ -124,7 +119,9 @@ static int find_pieces(struct search *search, struct mapping *map,
 		do {
 			mapping_piece_at(map, cur, &piece);
 			piece.length = min(piece.length, last - cur + 1);
-			if (!piece_has_pages(&piece, cur))
+			/* Below that, tables cannot have what lies in several. */
+			if (!IS_ALIGNED(cur | piece.offset | piece.length,
+					alignment))
 				return -EINVAL;
 			add_piece(search, cur - first, &piece);
 			if (piece.length > last - cur)
@@ -176,7 +173,7 @@ static __always_inline int enter_one(struct shadow *shadow, unsigned long first,
 	mapping_piece_at(map, first, &piece);
 	if (piece.length <= last - first)
 		return 1;
-	/* What children map is aligned to pages at least. */
+	/* What children map is aligned to pages at least, or to a window's. */
 	if (!IS_ALIGNED(first | piece.offset | (last + 1),
 			shadow->ioas->alignment))
 		return -EINVAL;

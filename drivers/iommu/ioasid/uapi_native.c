@@ -19,7 +19,7 @@ static int native_check_extension(struct ioasid_ucmd *ucmd)
 	u32 id;
 
 	/* A known extension that has no argument gets none. */
-	if (cmd->extension && cmd->extension <= IOMMU_EXT_URING_CMD &&
+	if (cmd->extension && cmd->extension <= IOMMU_EXT_DEVICE_EEH &&
 	    cmd->extension != IOMMU_EXT_TYPE_OPS && cmd->arg)
 		return -EINVAL;
 
@@ -39,6 +39,13 @@ static int native_check_extension(struct ioasid_ucmd *ucmd)
 		break;
 	case IOMMU_EXT_MAP_BATCH:
 		cmd->value = IOMMU_MAP_BATCH_MAX;
+		break;
+	case IOMMU_EXT_WINDOWS:
+		cmd->value = IOMMU_IOASID_MAX_WINDOWS;
+		break;
+	case IOMMU_EXT_DEVICE_EEH:
+		cmd->value = IS_ENABLED(CONFIG_IOASID_TCE) &&
+			     IS_ENABLED(CONFIG_EEH);
 		break;
 	case IOMMU_EXT_URING_CMD:
 		cmd->value = IS_ENABLED(CONFIG_IO_URING);
@@ -99,7 +106,7 @@ static u64 device_caps(struct iommufd_device *idev, bool viable)
 		caps |= IOMMU_DEVICE_CAP_VIABLE;
 	if (idev->can_enforce)
 		caps |= IOMMU_DEVICE_CAP_ENFORCE_SNOOP;
-	if (iommu_group_has_isolated_msi(idev->group->group))
+	if (idev->backend->isolated_msi(idev))
 		caps |= IOMMU_DEVICE_CAP_ISOLATED_MSI;
 	if (device_iommu_capable(idev->dev, IOMMU_CAP_DIRTY_TRACKING))
 		caps |= IOMMU_DEVICE_CAP_DIRTY;
@@ -116,6 +123,7 @@ static int get_device_details(struct iommufd_device *idev,
 			      struct iommu_device_info *cmd,
 			      struct device_details *details)
 {
+	struct ioasid_window_limits windows = {};
 	struct iommu_domain *domain;
 	unsigned int max_pasids;
 	bool viable;
@@ -124,7 +132,7 @@ static int get_device_details(struct iommufd_device *idev,
 	domain = pgtable_alloc_domain(idev, true, false);
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
-	rc = ioasid_device_ranges(idev, domain, &details->ranges);
+	rc = idev->backend->ranges(idev, domain, &details->ranges);
 	cmd->pgsize_bitmap = domain->pgsize_bitmap;
 	cmd->addr_width = fls64(domain->geometry.aperture_end);
 	iommu_domain_free(domain);
@@ -140,6 +148,11 @@ static int get_device_details(struct iommufd_device *idev,
 	cmd->group_id = iommu_group_id(idev->group->group);
 	cmd->cookie = READ_ONCE(idev->cookie);
 	cmd->caps = device_caps(idev, viable);
+	if (idev->backend->windows)
+		idev->backend->windows(idev, &windows);
+	cmd->num_windows = windows.num;
+	cmd->window_levels = windows.levels;
+	cmd->window_page_sizes = windows.page_sizes;
 	return 0;
 }
 
@@ -183,6 +196,25 @@ static int native_device_set_cookie(struct ioasid_ucmd *ucmd)
 	WRITE_ONCE(idev->cookie, cmd->cookie);
 	ioasid_object_put(ucmd->ictx, &idev->obj);
 	return 0;
+}
+
+static int native_device_eeh(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_device_eeh *cmd = ucmd->cmd;
+	struct iommufd_device *idev;
+	int rc;
+
+	if (cmd->__reserved || cmd->op > IOMMU_EEH_INJECT_ERR)
+		return -EINVAL;
+	if (cmd->op != IOMMU_EEH_INJECT_ERR &&
+	    (cmd->err_type || cmd->err_func || cmd->err_addr || cmd->err_mask))
+		return -EINVAL;
+	idev = ioasid_get_device(ucmd->ictx, cmd->dev_id);
+	if (IS_ERR(idev))
+		return PTR_ERR(idev);
+	rc = idev->backend->eeh ? idev->backend->eeh(idev, cmd) : -EOPNOTSUPP;
+	ioasid_object_put(ucmd->ictx, &idev->obj);
+	return rc;
 }
 
 /* ---- address spaces ---- */
@@ -336,6 +368,13 @@ static int native_ioasid_free(struct ioasid_ucmd *ucmd)
 	return rc;
 }
 
+/* Only in windows that the user has asked for, pages may be smaller than the CPU's. */
+static unsigned long native_alignment(const struct ioasid *ioas)
+{
+	return max(READ_ONCE(ioas->alignment),
+		   READ_ONCE(ioas->window_page) ?: PAGE_SIZE);
+}
+
 /* A copy, so that user memory is not touched with the lock held. */
 static struct iova_ranges *get_ioasid_details(struct ioasid *ioas,
 					      struct iommu_ioasid_info *cmd)
@@ -356,7 +395,7 @@ static struct iova_ranges *get_ioasid_details(struct ioasid *ioas,
 	cmd->num_mappings = ioas->num_mappings;
 	cmd->mapped_bytes = ioas->mapped_bytes;
 	cmd->pinned_bytes = ioas->pinned_bytes;
-	cmd->alignment = max(ioas->alignment, PAGE_SIZE);
+	cmd->alignment = native_alignment(ioas);
 	cmd->state = (ioas->dirty ? IOMMU_IOASID_STATE_DIRTY : 0) |
 		     (ioas->tracking ? IOMMU_IOASID_STATE_TRACKING : 0);
 	scoped_guard(mutex, &ioas->root->tree_lock) {
@@ -386,12 +425,87 @@ static int native_ioasid_get_info(struct ioasid_ucmd *ucmd)
 	return rc;
 }
 
-/* ---- mappings ---- */
+/* ---- windows ---- */
 
-static unsigned long native_alignment(const struct ioasid *ioas)
+static int check_window_args(const struct iommu_window_create *cmd)
 {
-	return max(READ_ONCE(ioas->alignment), PAGE_SIZE);
+	unsigned long last;
+
+	if (overflows_type(cmd->iova, last) || overflows_type(cmd->length, last) ||
+	    overflows_type(cmd->page_size, last))
+		return -EOVERFLOW;
+	if (cmd->page_size < SZ_4K || !is_power_of_2(cmd->page_size) ||
+	    !cmd->length || !IS_ALIGNED(cmd->iova | cmd->length, cmd->page_size))
+		return -EINVAL;
+	if (!(cmd->flags & IOMMU_WINDOW_CREATE_FIXED) && cmd->iova)
+		return -EINVAL;
+	if (check_add_overflow((unsigned long)cmd->iova,
+			       (unsigned long)cmd->length - 1, &last))
+		return -EOVERFLOW;
+	return 0;
 }
+
+static int create_window(struct ioasid *ioas, struct iommu_window_create *cmd)
+{
+	struct ioasid_window window = {
+		.first = cmd->iova,
+		.last = cmd->iova + cmd->length - 1,
+		.page_size = cmd->page_size,
+		.levels = cmd->levels,
+	};
+	int rc;
+
+	/* It may cost memory, and says something about a device. */
+	if (!atomic_read(&ioas->ictx->num_bound))
+		return -EPERM;
+	if (!ioasid_may(ioas, IOMMU_IOASID_OP_WINDOW))
+		return -EINVAL;
+	rc = check_window_args(cmd);
+	if (rc)
+		return rc;
+	rc = ioasid_window_create(ioas, &window,
+				  cmd->flags & IOMMU_WINDOW_CREATE_FIXED);
+	cmd->iova = window.first;
+	return rc;
+}
+
+static int native_window_create(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_window_create *cmd = ucmd->cmd;
+	struct ioasid *ioas;
+	int rc;
+
+	ioas = ioasid_get(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	rc = create_window(ioas, cmd);
+	ioasid_put(ioas);
+	return rc;
+}
+
+static int native_window_remove(struct ioasid_ucmd *ucmd)
+{
+	struct iommu_window_remove *cmd = ucmd->cmd;
+	unsigned long first;
+	struct ioasid *ioas;
+	int rc;
+
+	if (cmd->__reserved)
+		return -EINVAL;
+	ioas = ioasid_get(ucmd->ictx, cmd->ioasid);
+	if (IS_ERR(ioas))
+		return PTR_ERR(ioas);
+	if (!ioasid_may(ioas, IOMMU_IOASID_OP_WINDOW))
+		rc = -EINVAL;
+	else if (overflows_type(cmd->iova, first))
+		rc = -EOVERFLOW;
+	else
+		rc = ioasid_window_remove(ioas, cmd->iova);
+	ioasid_put(ioas);
+	return rc;
+}
+
+/* ---- mappings ---- */
 
 static __always_inline int check_addresses(u64 iova, u64 src, u64 length)
 {
@@ -906,6 +1020,8 @@ static const struct ioasid_ioctl native_ioctls[] = {
 	      members, 0, IOASID_ALWAYS_OUTPUT, native_device_get_info),
 	IOCTL(IOMMU_NATIVE_CMD_DEVICE_SET_COOKIE, struct iommu_device_cookie,
 	      cookie, 0, 0, native_device_set_cookie),
+	IOCTL(IOMMU_NATIVE_CMD_DEVICE_EEH, struct iommu_device_eeh, err_mask, 0,
+	      IOASID_ALWAYS_OUTPUT, native_device_eeh),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_ALLOC, struct iommu_ioasid_alloc,
 	      num_ranges, IOMMU_IOASID_ALLOC_DIRTY, IOASID_ALWAYS_OUTPUT,
 	      native_ioasid_alloc),
@@ -913,6 +1029,11 @@ static const struct ioasid_ioctl native_ioctls[] = {
 	      __reserved, 0, 0, native_ioasid_free),
 	IOCTL(IOMMU_NATIVE_CMD_IOASID_GET_INFO, struct iommu_ioasid_info,
 	      ranges, 0, IOASID_ALWAYS_OUTPUT, native_ioasid_get_info),
+	IOCTL(IOMMU_NATIVE_CMD_WINDOW_CREATE, struct iommu_window_create,
+	      length, IOMMU_WINDOW_CREATE_FIXED, IOASID_ALWAYS_OUTPUT,
+	      native_window_create),
+	IOCTL(IOMMU_NATIVE_CMD_WINDOW_REMOVE, struct iommu_window_remove,
+	      iova, 0, 0, native_window_remove),
 	IOCTL_RESULT(IOMMU_NATIVE_CMD_MAP_DMA, struct iommu_map_dma, length,
 		     IOMMU_MAP_DMA_READ | IOMMU_MAP_DMA_WRITE |
 		     IOMMU_MAP_DMA_ALLOC_IOVA | IOMMU_MAP_DMA_FILE |

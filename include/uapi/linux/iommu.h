@@ -57,6 +57,8 @@ enum {
 	IOMMU_NATIVE_CMD_IOASID_ALLOC = 0xc3,
 	IOMMU_NATIVE_CMD_IOASID_FREE = 0xc4,
 	IOMMU_NATIVE_CMD_IOASID_GET_INFO = 0xc5,
+	IOMMU_NATIVE_CMD_WINDOW_CREATE = 0xc6,
+	IOMMU_NATIVE_CMD_WINDOW_REMOVE = 0xc7,
 	IOMMU_NATIVE_CMD_MAP_DMA = 0xc8,
 	IOMMU_NATIVE_CMD_UNMAP_DMA = 0xc9,
 	IOMMU_NATIVE_CMD_MAP_BATCH = 0xca,
@@ -64,6 +66,7 @@ enum {
 	IOMMU_NATIVE_CMD_DIRTY_START = 0xcd,
 	IOMMU_NATIVE_CMD_DIRTY_STOP = 0xce,
 	IOMMU_NATIVE_CMD_DIRTY_GET = 0xcf,
+	IOMMU_NATIVE_CMD_DEVICE_EEH = 0xd0,
 };
 
 /**
@@ -94,6 +97,7 @@ enum iommu_ioasid_type {
  *                         DIRTY_START, DIRTY_STOP and DIRTY_GET.
  * @IOMMU_IOASID_OP_CHILD: May be allocated with a parent.
  * @IOMMU_IOASID_OP_PARENT: May be a parent.
+ * @IOMMU_IOASID_OP_WINDOW: WINDOW_CREATE and WINDOW_REMOVE.
  *
  * Bit numbers of the value that CHECK_EXTENSION gives for
  * @IOMMU_EXT_TYPE_OPS. An operation that is not allowed fails with -EINVAL.
@@ -107,6 +111,7 @@ enum iommu_ioasid_op {
 	IOMMU_IOASID_OP_DIRTY = 5,
 	IOMMU_IOASID_OP_CHILD = 6,
 	IOMMU_IOASID_OP_PARENT = 7,
+	IOMMU_IOASID_OP_WINDOW = 8,
 };
 
 /**
@@ -136,6 +141,9 @@ enum iommu_ioasid_op {
  * @IOMMU_EXT_EVENT_FD: There is EVENT_FD: 1.
  * @IOMMU_EXT_ALLOC_RANGES: IOASID_ALLOC takes ranges and a page size: 1.
  * @IOMMU_EXT_URING_CMD: MAP_BATCH can be called through io_uring: 1.
+ * @IOMMU_EXT_WINDOWS: How many windows an IOASID can have at most: there are
+ *                     WINDOW_CREATE and WINDOW_REMOVE.
+ * @IOMMU_EXT_DEVICE_EEH: This kernel has DEVICE_EEH for the devices of POWER: 1.
  */
 enum iommu_extension {
 	IOMMU_EXT_MAP_TYPE1V2 = 1,
@@ -152,6 +160,8 @@ enum iommu_extension {
 	IOMMU_EXT_EVENT_FD = 12,
 	IOMMU_EXT_ALLOC_RANGES = 13,
 	IOMMU_EXT_URING_CMD = 14,
+	IOMMU_EXT_WINDOWS = 15,
+	IOMMU_EXT_DEVICE_EEH = 16,
 };
 
 /**
@@ -236,7 +246,7 @@ enum iommu_device_caps {
 
 /**
  * struct iommu_device_info - ioctl(IOMMU_DEVICE_GET_INFO)
- * @size: sizeof(struct iommu_device_info)
+ * @size: sizeof(struct iommu_device_info); the first version ended with @members
  * @flags: Must be 0
  * @dev_id: The device, as VFIO_DEVICE_BIND_IOMMUFD returned it
  * @group_id: Output: number of the IOMMU group, as in /sys/kernel/iommu_groups
@@ -245,17 +255,23 @@ enum iommu_device_caps {
  * @pgsize_bitmap: Output: page sizes of the IOMMU, a bit each. MAP_DMA never
  *                 needs finer alignment than the CPU's page size.
  * @addr_width: Output: bits of the largest address that can be mapped, 0 if
- *              the IOMMU's driver decides on it when the device attaches; there
- *              are no @ranges then
+ *              the IOMMU's driver decides on it when the device attaches (there
+ *              are no @ranges then), or if the device has windows
  * @pasid_bits: Output: width of the device's PASIDs, 0 if it has none
  * @num_ranges: Input: room at @ranges, in elements. Output: how many there are.
  * @num_members: Input: room at @members, in elements. Output: how many there
  *               are.
  * @ranges: Address of an array of &struct iommu_range for the ranges that may
  *          be mapped for this device: what the IOMMU reaches, less the reserved
- *          regions and the MSI window. Not touched if @num_ranges is 0.
+ *          regions and the MSI window; or the window that it has by default. Not
+ *          touched if @num_ranges is 0.
  * @members: Address of an array of &struct iommu_group_member for the devices
  *           of the IOMMU group. Not touched if @num_members is 0.
+ * @num_windows: Output: how many windows the IOMMU can translate for the device;
+ *               0 if windows only say what the program wants to map
+ * @window_levels: Output: levels that the table of a window can have, 0 likewise
+ * @window_page_sizes: Output: page sizes that a window can have, a bit each, 0
+ *                     likewise
  *
  * An array that is too short is filled as far as it goes. -ENOENT if @dev_id is
  * not a physical device of this context.
@@ -274,6 +290,9 @@ struct iommu_device_info {
 	__u32 num_members;
 	__aligned_u64 ranges;
 	__aligned_u64 members;
+	__u32 num_windows;
+	__u32 window_levels;
+	__aligned_u64 window_page_sizes;
 };
 
 #define IOMMU_DEVICE_GET_INFO \
@@ -330,14 +349,16 @@ enum iommu_ioasid_alloc_flags {
  * enum iommu_limits - What there may be at most
  * @IOMMU_IOASID_MAX_DEPTH: IOASIDs on the way from a root to a leaf, both counted
  * @IOMMU_IOASID_MAX_RANGES: Ranges that IOASID_ALLOC can be asked for
+ * @IOMMU_IOASID_MAX_WINDOWS: Windows of an IOASID
  * @IOMMU_MAP_BATCH_MAX: Entries of a MAP_BATCH
  *
- * A later kernel may have others than &enum iommu_limits: @IOMMU_EXT_NESTING and
- * @IOMMU_EXT_MAP_BATCH tell.
+ * A later kernel may have others than &enum iommu_limits: @IOMMU_EXT_NESTING,
+ * @IOMMU_EXT_WINDOWS and @IOMMU_EXT_MAP_BATCH tell.
  */
 enum iommu_limits {
 	IOMMU_IOASID_MAX_DEPTH = 8,
 	IOMMU_IOASID_MAX_RANGES = 1024,
+	IOMMU_IOASID_MAX_WINDOWS = 16,
 	IOMMU_MAP_BATCH_MAX = 4096,
 };
 
@@ -486,6 +507,108 @@ struct iommu_ioasid_info {
 	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_IOASID_GET_INFO)
 
 /**
+ * enum iommu_window_create_flags - Flags of WINDOW_CREATE
+ * @IOMMU_WINDOW_CREATE_FIXED: The window must start at iova. Else the kernel says
+ *                             where it does.
+ */
+enum iommu_window_create_flags {
+	IOMMU_WINDOW_CREATE_FIXED = 1 << 0,
+};
+
+/**
+ * struct iommu_window_create - ioctl(IOMMU_WINDOW_CREATE)
+ * @size: sizeof(struct iommu_window_create)
+ * @flags: Combination of &enum iommu_window_create_flags
+ * @ioasid: The IOASID
+ * @levels: How many levels the table of the window may have, 0 if the kernel shall
+ *          decide. Of no effect where windows have no tables of their own.
+ * @page_size: Size of its pages: a power of two, at least 4096. Addresses and lengths
+ *             of mappings in the window are multiples of it, and their memory must
+ *             lie in such pages: for more than the page size of the CPU that means
+ *             huge pages. It may be less than the page size of the CPU; so can
+ *             mappings be then (@alignment of &struct iommu_ioasid_info).
+ * @iova: First address with FIXED, a multiple of @page_size; else it must be 0 and
+ *        is an output
+ * @length: Length of the window, a multiple of @page_size, not 0
+ *
+ * Opens a window: as soon as an IOASID has one, nothing can be mapped outside of its
+ * windows, and each has pages of its own. They are its permitted ranges.
+ *
+ * Where the IOMMU of a device translates nothing but windows (@num_windows of
+ * &struct iommu_device_info), as on POWER, each is a table in hardware. A device that
+ * is attached to an IOASID without windows brings one along then: the 32-bit window
+ * of its platform, with pages of 4 KiB. When the last device has gone, that one ends,
+ * unless something is mapped in it. Windows that were asked for stay, and a device
+ * that attaches later must be able to have all of them where they are (EADDRINUSE).
+ * With attached devices, those say what windows there can be: the 32-bit one, and one
+ * of any power of two in size where the platform puts it, on pseries only as long as
+ * the hypervisor's memory allows. Tables are charged as locked memory of the process
+ * whose call opens them.
+ *
+ * With other IOMMUs, and as long as no device is attached, a window says what the
+ * program wants to map, and lies anywhere.
+ *
+ * Errors, checked in this order:
+ *
+ * - -EPERM: no device, physical or mediated, is bound to this context.
+ * - -EINVAL: the type of the IOASID has no windows.
+ * - -EOVERFLOW: a value does not fit the kernel's native word.
+ * - -EINVAL: @page_size, @length or @iova is not as said above.
+ * - -EOVERFLOW: @iova + @length wraps.
+ * - -EINVAL: what may be mapped was asked for when the IOASID was made, or with
+ *   iommufd's IOMMU_IOAS_ALLOW_IOVAS.
+ * - -ENOSPC: it has as many windows as there can be.
+ * - -EEXIST: it has a window there.
+ * - -EOPNOTSUPP: the IOMMU of an attached device does not have such pages or levels;
+ *   or the IOASID itself wants larger pages.
+ * - On POWER EINVAL: the platform has no windows of that size; ENOSPC: it has no
+ *   more windows; EBUSY: below a hypervisor, the 32-bit window cannot come back
+ *   while there is another one; ENOMEM: more locked memory than RLIMIT_MEMLOCK;
+ *   EIO: the platform has failed.
+ * - -EADDRINUSE: the window cannot be at @iova, or nowhere if FIXED is not set.
+ * - -EBUSY: it would be the first window, and something is mapped outside of it or
+ *   not on its pages.
+ */
+struct iommu_window_create {
+	__u32 size;
+	__u32 flags;
+	__u32 ioasid;
+	__u32 levels;
+	__aligned_u64 page_size;
+	__aligned_u64 iova;
+	__aligned_u64 length;
+};
+
+#define IOMMU_WINDOW_CREATE \
+	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_WINDOW_CREATE)
+
+/**
+ * struct iommu_window_remove - ioctl(IOMMU_WINDOW_REMOVE)
+ * @size: sizeof(struct iommu_window_remove)
+ * @flags: Must be 0
+ * @ioasid: The IOASID
+ * @__reserved: Must be 0
+ * @iova: First address of the window
+ *
+ * Closes a window, also one that has come with a device. If it was the last one, all
+ * that devices reach is permitted again; where devices need windows, that is nothing.
+ *
+ * -EINVAL: the type of the IOASID has no windows. -EOVERFLOW: @iova does not fit the
+ * kernel's native word. -ENOENT: no window starts there. -EBUSY: something is mapped
+ * in it, or what may be mapped was asked for as WINDOW_CREATE says.
+ */
+struct iommu_window_remove {
+	__u32 size;
+	__u32 flags;
+	__u32 ioasid;
+	__u32 __reserved;
+	__aligned_u64 iova;
+};
+
+#define IOMMU_WINDOW_REMOVE \
+	_IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_WINDOW_REMOVE)
+
+/**
  * enum iommu_map_dma_flags - Flags of MAP_DMA
  * @IOMMU_MAP_DMA_READ: Devices may read the memory.
  * @IOMMU_MAP_DMA_WRITE: Devices may write the memory.
@@ -493,7 +616,8 @@ struct iommu_ioasid_info {
  * @IOMMU_MAP_DMA_FILE: The source is a file: memfd, tmpfs or hugetlbfs. Not for an
  *                      IOASID with a parent.
  * @IOMMU_MAP_DMA_REPLACE: Takes the place of mappings that lie inside of the range.
- *                         A device sees the old or the new memory, or faults; when
+ *                         A device sees the old or the new memory, or faults (not
+ *                         on POWER: entries are exchanged); when
  *                         the call returns, no device reaches the old any more. If
  *                         the call fails, the old mappings are there, but a device
  *                         may have found nothing for a moment. Not with ALLOC_IOVA,
@@ -748,6 +872,10 @@ struct iommu_uring_cmd {
  * @IOMMU_EVENT_UNUSED: The last one has been detached. @iova and @length are 0.
  * @IOMMU_EVENT_REVOKED: A mapping was removed because its source was, by
  *                       @IOMMU_UNMAP_DMA_REVOKE. @iova and @length say which.
+ * @IOMMU_EVENT_WINDOW_LOST: The platform has closed a window for a device, because
+ *                           another device was added to its partitionable endpoint
+ *                           (POWER). It comes back when the device is detached and
+ *                           attached again. @iova and @length say which.
  * @IOMMU_EVENT_LOST: Events that came here were lost, because nobody has read
  *                    for too long. All else is 0.
  */
@@ -756,6 +884,7 @@ enum iommu_event_type {
 	IOMMU_EVENT_UNUSED = 2,
 	IOMMU_EVENT_REVOKED = 3,
 	IOMMU_EVENT_LOST = 4,
+	IOMMU_EVENT_WINDOW_LOST = 5,
 };
 
 /**
@@ -798,6 +927,71 @@ struct iommu_event_fd {
 };
 
 #define IOMMU_EVENT_FD _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_EVENT_FD)
+
+/**
+ * enum iommu_eeh_op - What DEVICE_EEH does
+ * @IOMMU_EEH_DISABLE: Freeze the endpoint on errors no more.
+ * @IOMMU_EEH_ENABLE: Freeze it on errors.
+ * @IOMMU_EEH_UNFREEZE_IO: Let a frozen endpoint's registers be read and written.
+ * @IOMMU_EEH_UNFREEZE_DMA: Let a frozen endpoint do DMA.
+ * @IOMMU_EEH_GET_STATE: Tell the endpoint's state.
+ * @IOMMU_EEH_RESET_DEACTIVATE: End a reset.
+ * @IOMMU_EEH_RESET_HOT: Begin a hot reset.
+ * @IOMMU_EEH_RESET_FUNDAMENTAL: Begin a fundamental reset.
+ * @IOMMU_EEH_CONFIGURE: Configure bridges and devices after a reset.
+ * @IOMMU_EEH_INJECT_ERR: Let an error happen.
+ *
+ * They are numbered and do what VFIO_EEH_PE_OP of a VFIO container does.
+ */
+enum iommu_eeh_op {
+	IOMMU_EEH_DISABLE = 0,
+	IOMMU_EEH_ENABLE = 1,
+	IOMMU_EEH_UNFREEZE_IO = 2,
+	IOMMU_EEH_UNFREEZE_DMA = 3,
+	IOMMU_EEH_GET_STATE = 4,
+	IOMMU_EEH_RESET_DEACTIVATE = 5,
+	IOMMU_EEH_RESET_HOT = 6,
+	IOMMU_EEH_RESET_FUNDAMENTAL = 7,
+	IOMMU_EEH_CONFIGURE = 8,
+	IOMMU_EEH_INJECT_ERR = 9,
+};
+
+/**
+ * struct iommu_device_eeh - ioctl(IOMMU_DEVICE_EEH)
+ * @size: sizeof(struct iommu_device_eeh)
+ * @flags: Must be 0
+ * @dev_id: The device, as VFIO_DEVICE_BIND_IOMMUFD returned it
+ * @op: One of &enum iommu_eeh_op
+ * @err_type: With INJECT_ERR as type of struct vfio_eeh_pe_err in linux/vfio.h, else 0
+ * @err_func: With INJECT_ERR as func of that, else 0
+ * @state: Output of GET_STATE: what VFIO_EEH_PE_GET_STATE in linux/vfio.h would return
+ * @__reserved: Must be 0
+ * @err_addr: With INJECT_ERR as addr of that, else 0
+ * @err_mask: With INJECT_ERR as mask of that, else 0
+ *
+ * On POWER, an error of a device freezes its partitionable endpoint: reads give all
+ * ones, and DMA is blocked. The program finds that out by GET_STATE, and recovers the
+ * endpoint by a reset, or by letting it go on. That concerns all devices of the
+ * endpoint; the kernel does nothing by itself as long as VFIO has one of them open.
+ *
+ * -EINVAL: no such @op, or what must be 0 is not. -EOPNOTSUPP: the device is not
+ * behind such a host bridge. Behind one, ENODEV: the platform does not know it; EIO:
+ * the platform has failed or refused.
+ */
+struct iommu_device_eeh {
+	__u32 size;
+	__u32 flags;
+	__u32 dev_id;
+	__u32 op;
+	__u32 err_type;
+	__u32 err_func;
+	__u32 state;
+	__u32 __reserved;
+	__aligned_u64 err_addr;
+	__aligned_u64 err_mask;
+};
+
+#define IOMMU_DEVICE_EEH _IO(IOMMU_NATIVE_TYPE, IOMMU_NATIVE_CMD_DEVICE_EEH)
 
 /**
  * struct iommu_dirty_start - ioctl(IOMMU_DIRTY_START)

@@ -10,6 +10,8 @@
 #include "device_utils.h"
 #include "ioasid_utils.h"
 
+#define EDU_ID		0x00
+#define EDU_ID_SWAPPED	0xed000001U
 #define EDU_IRQ_RAISE	0x60
 #define EDU_IRQ_ACK	0x64
 #define EDU_DMA_SRC	0x80
@@ -31,12 +33,30 @@ static bool edu_is(const char *name)
 	       !strncmp(id, "pci:v00001234d000011E8", 22);
 }
 
-static int edu_write(struct dma_device *dev, off_t reg, __u32 value)
+/* Some QEMUs give it the order of bytes that the machine's CPU starts with. */
+static __u32 edu_order(const struct dma_device *dev, __u32 value)
 {
+	return dev->swapped ? __builtin_bswap32(value) : value;
+}
+
+static int edu_write(struct dma_device *dev, off_t reg, __u32 number)
+{
+	__u32 value = edu_order(dev, number);
 	ssize_t n = pwrite(dev->fd, &value, sizeof(value),
 			   dev->registers + reg);
 
 	return n == sizeof(value) ? 0 : -EIO;
+}
+
+/* 32 bits of it clear the others. */
+static int edu_write_address(struct dma_device *dev, off_t reg, __u64 address)
+{
+	__u64 value = dev->swapped ? __builtin_bswap64(address) : address;
+
+	if (address <= UINT32_MAX)
+		return edu_write(dev, reg, address);
+	return pwrite(dev->fd, &value, sizeof(value), dev->registers + reg) ==
+	       sizeof(value) ? 0 : -EIO;
 }
 
 static int edu_read(struct dma_device *dev, off_t reg, __u32 *value)
@@ -44,12 +64,14 @@ static int edu_read(struct dma_device *dev, off_t reg, __u32 *value)
 	ssize_t n = pread(dev->fd, value, sizeof(*value),
 			  dev->registers + reg);
 
+	*value = edu_order(dev, *value);
 	return n == sizeof(*value) ? 0 : -EIO;
 }
 
 static int edu_take_over(struct dma_device *dev)
 {
 	__u16 command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	__u32 id;
 	off_t config;
 	int rc;
 
@@ -63,7 +85,11 @@ static int edu_take_over(struct dma_device *dev)
 	if (pwrite(dev->fd, &command, sizeof(command), config + PCI_COMMAND) !=
 	    sizeof(command))
 		return -EIO;
-	return 0;
+	dev->swapped = false;
+	rc = edu_read(dev, EDU_ID, &id);
+	if (!rc)
+		dev->swapped = id == EDU_ID_SWAPPED;
+	return rc;
 }
 
 static int edu_start(struct dma_device *dev, __u64 iova, size_t length,
@@ -71,10 +97,10 @@ static int edu_start(struct dma_device *dev, __u64 iova, size_t length,
 {
 	int rc;
 
-	rc = edu_write(dev, EDU_DMA_SRC, to_ram ? EDU_BUFFER : iova);
+	rc = edu_write_address(dev, EDU_DMA_SRC, to_ram ? EDU_BUFFER : iova);
 	if (rc)
 		return rc;
-	rc = edu_write(dev, EDU_DMA_DST, to_ram ? iova : EDU_BUFFER);
+	rc = edu_write_address(dev, EDU_DMA_DST, to_ram ? iova : EDU_BUFFER);
 	if (rc)
 		return rc;
 	rc = edu_write(dev, EDU_DMA_COUNT, length);

@@ -54,6 +54,7 @@ extern const struct dma_device_kind test_device_kind;
  * @dev_id: Identifier in the context that it is bound to
  * @registers: Offset of its registers in the file
  * @memory: Offset in the file of what can be mapped into the process
+ * @swapped: Its registers have their bytes in the other order
  */
 struct dma_device {
 	const struct dma_device_kind *kind;
@@ -64,6 +65,7 @@ struct dma_device {
 	__u32 dev_id;
 	off_t registers;
 	off_t memory;
+	bool swapped;
 };
 
 int dev_list(struct dma_device *list, int max);

@@ -916,6 +916,33 @@ static int type1_unmap(int iommu, __u64 iova, __u64 size, __u64 *unmapped)
 	return rc;
 }
 
+/* Nothing is cut that a page of a window holds: it could only be taken out as a whole. */
+TEST_F(front, type1_cuts_no_window_pages)
+{
+	const __u64 large = 16 * PAGE, other = TEST_IOVA + 4 * large;
+	__u64 first = TEST_IOVA, second = other, unmapped;
+	char *mem = mem_alloc(2 * large);
+
+	ASSERT_EQ(0, begin(self, NULL));
+	ASSERT_EQ(0, iommufd_vfio_ioas(self->iommu, self->ioas));
+	ASSERT_EQ(0, ioctl(self->iommu, VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU));
+	ASSERT_EQ(0, ioasid_window_create(self->iommu, self->ioas,
+					  IOMMU_WINDOW_CREATE_FIXED, large,
+					  &first, 2 * large));
+	ASSERT_EQ(0, ioasid_window_create(self->iommu, self->ioas,
+					  IOMMU_WINDOW_CREATE_FIXED, PAGE,
+					  &second, 2 * large));
+	ASSERT_EQ(0, type1_map(self->iommu, mem, TEST_IOVA, 2 * large));
+	EXPECT_EQ(-ENOENT, type1_unmap(self->iommu, TEST_IOVA, PAGE, &unmapped));
+	EXPECT_EQ(-ENOENT, type1_unmap(self->iommu, TEST_IOVA + large / 2, large,
+				       &unmapped));
+	EXPECT_EQ(0, type1_unmap(self->iommu, TEST_IOVA, large, &unmapped));
+	EXPECT_EQ(large, unmapped);
+	ASSERT_EQ(0, type1_map(self->iommu, mem, other, 2 * large));
+	EXPECT_EQ(0, type1_unmap(self->iommu, other, PAGE, &unmapped));
+	EXPECT_EQ(PAGE, unmapped);
+}
+
 /* Holes are cut into huge pages, next to what a device reads all the time. */
 TEST_F_TIMEOUT(front, type1_cuts_holes, 60)
 {

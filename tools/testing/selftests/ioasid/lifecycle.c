@@ -1122,7 +1122,7 @@ TEST_F(user, fdinfo)
 	EXPECT_NE(NULL, strstr(text, "\nioasid-objects:\t4\n")) {
 		TH_LOG("%s", text);
 	}
-	snprintf(line, sizeof(line), " ioasid %u automatic\n", user->ioasid);
+	snprintf(line, sizeof(line), " ioasid %u automatic charged 0\n", user->ioasid);
 	EXPECT_NE(NULL, strstr(text, "\nhwpt:\t"));
 	EXPECT_NE(NULL, strstr(text, line)) {
 		TH_LOG("no line with '%s'", line);
@@ -1133,14 +1133,14 @@ TEST_F(user, fdinfo)
 		TH_LOG("no line '%s'", line + 1);
 	}
 	snprintf(line, sizeof(line),
-		 "\nioasid:\t%u type kernel parent 0 devices 1 accesses 0 tables %u mappings 1 mapped %lu pinned %lu\n",
+		 "\nioasid:\t%u type kernel parent 0 devices 1 accesses 0 tables %u mappings 1 mapped %lu pinned %lu windows 0\n",
 		 user->ioasid, info.num_tables, MEM_PAGES * PAGE,
 		 MEM_PAGES * PAGE);
 	EXPECT_NE(NULL, strstr(text, line)) {
 		TH_LOG("no line '%s'", line + 1);
 	}
 	snprintf(line, sizeof(line),
-		 "\nioasid:\t%u type kernel parent 0 devices 0 accesses 0 tables 0 mappings 1 mapped %lu pinned 0\n",
+		 "\nioasid:\t%u type kernel parent 0 devices 0 accesses 0 tables 0 mappings 1 mapped %lu pinned 0 windows 0\n",
 		 second, 3 * PAGE);
 	EXPECT_NE(NULL, strstr(text, line)) {
 		TH_LOG("no line '%s'", line + 1);

@@ -25,7 +25,8 @@ LAYOUT(offsetof(struct iommu_check_extension, value) == 16);
 LAYOUT(sizeof(struct iommu_range) == 16);
 LAYOUT(sizeof(struct iommu_group_member) == 72);
 LAYOUT(offsetof(struct iommu_group_member, driver) == 40);
-LAYOUT(sizeof(struct iommu_device_info) == 72);
+LAYOUT(sizeof(struct iommu_device_info) == 88);
+LAYOUT(offsetof(struct iommu_device_info, window_page_sizes) == 80);
 LAYOUT(offsetof(struct iommu_device_info, cookie) == 16);
 LAYOUT(offsetof(struct iommu_device_info, addr_width) == 40);
 LAYOUT(offsetof(struct iommu_device_info, ranges) == 56);
@@ -41,6 +42,11 @@ LAYOUT(offsetof(struct iommu_ioasid_info, num_ranges) == 40);
 LAYOUT(offsetof(struct iommu_ioasid_info, num_mappings) == 48);
 LAYOUT(offsetof(struct iommu_ioasid_info, ranges) == 80);
 LAYOUT(offsetof(struct iommu_ioasid_info, num_children) == 88);
+LAYOUT(sizeof(struct iommu_window_create) == 40);
+LAYOUT(offsetof(struct iommu_window_create, iova) == 24);
+LAYOUT(sizeof(struct iommu_window_remove) == 24);
+LAYOUT(sizeof(struct iommu_device_eeh) == 48);
+LAYOUT(offsetof(struct iommu_device_eeh, err_addr) == 32);
 LAYOUT(sizeof(struct iommu_map_dma) == 40);
 LAYOUT(offsetof(struct iommu_map_dma, iova) == 16);
 LAYOUT(sizeof(struct iommu_unmap_dma) == 48);
@@ -66,6 +72,8 @@ LAYOUT(_IO(';', 0xc2) == IOMMU_DEVICE_SET_COOKIE);
 LAYOUT(_IO(';', 0xc3) == IOMMU_IOASID_ALLOC);
 LAYOUT(_IO(';', 0xc4) == IOMMU_IOASID_FREE);
 LAYOUT(_IO(';', 0xc5) == IOMMU_IOASID_GET_INFO);
+LAYOUT(_IO(';', 0xc6) == IOMMU_WINDOW_CREATE);
+LAYOUT(_IO(';', 0xc7) == IOMMU_WINDOW_REMOVE);
 LAYOUT(_IO(';', 0xc8) == IOMMU_MAP_DMA);
 LAYOUT(_IO(';', 0xc9) == IOMMU_UNMAP_DMA);
 LAYOUT(_IO(';', 0xca) == IOMMU_MAP_BATCH);
@@ -73,6 +81,7 @@ LAYOUT(_IO(';', 0xcc) == IOMMU_EVENT_FD);
 LAYOUT(_IO(';', 0xcd) == IOMMU_DIRTY_START);
 LAYOUT(_IO(';', 0xce) == IOMMU_DIRTY_STOP);
 LAYOUT(_IO(';', 0xcf) == IOMMU_DIRTY_GET);
+LAYOUT(_IO(';', 0xd0) == IOMMU_DEVICE_EEH);
 
 /* An id that nothing has been given so far. */
 #define NO_ID 0x12345678U
@@ -120,6 +129,7 @@ FIXTURE_VARIANT_ADD(command, check_extension) {
 FIXTURE_VARIANT_ADD(command, device_get_info) {
 	.command = IOMMU_DEVICE_GET_INFO,
 	.size = sizeof(struct iommu_device_info),
+	.first_size = offsetof(struct iommu_device_info, num_windows),
 	.id = offsetof(struct iommu_device_info, dev_id),
 	.id_is_device = true,
 };
@@ -151,6 +161,20 @@ FIXTURE_VARIANT_ADD(command, ioasid_get_info) {
 	.size = sizeof(struct iommu_ioasid_info),
 	.first_size = offsetof(struct iommu_ioasid_info, num_children),
 	.id = offsetof(struct iommu_ioasid_info, ioasid),
+};
+
+FIXTURE_VARIANT_ADD(command, window_create) {
+	.command = IOMMU_WINDOW_CREATE,
+	.size = sizeof(struct iommu_window_create),
+	.flags = IOMMU_WINDOW_CREATE_FIXED,
+	.id = offsetof(struct iommu_window_create, ioasid),
+};
+
+FIXTURE_VARIANT_ADD(command, window_remove) {
+	.command = IOMMU_WINDOW_REMOVE,
+	.size = sizeof(struct iommu_window_remove),
+	.reserved = offsetof(struct iommu_window_remove, __reserved),
+	.id = offsetof(struct iommu_window_remove, ioasid),
 };
 
 FIXTURE_VARIANT_ADD(command, map_dma) {
@@ -238,6 +262,8 @@ union command_buf {
 	struct iommu_ioasid_alloc alloc;
 	struct iommu_ioasid_free free;
 	struct iommu_ioasid_info info;
+	struct iommu_window_create window;
+	struct iommu_window_remove remove;
 	struct iommu_map_dma map;
 	struct iommu_unmap_dma unmap;
 	struct iommu_map_batch batch;
@@ -246,6 +272,16 @@ union command_buf {
 	struct iommu_dirty_stop stop;
 	struct iommu_dirty_get get;
 };
+
+/* An IOASID of its own, which has a window from 0 on */
+static int prepare_window(struct _test_data_command *self, __u32 *ioasid)
+{
+	__u64 iova = 0;
+	int rc = ioasid_alloc(self->iommu, ioasid);
+
+	return rc ? rc : ioasid_window_create(self->iommu, *ioasid, 0, PAGE,
+					      &iova, PAGE);
+}
 
 /* Makes @buf a call that succeeds, once. */
 static int prepare(struct _test_data_command *self,
@@ -272,6 +308,12 @@ static int prepare(struct _test_data_command *self,
 	case IOMMU_IOASID_GET_INFO:
 		buf->info.ioasid = self->ioasid;
 		return 0;
+	case IOMMU_WINDOW_CREATE:
+		buf->window.page_size = PAGE;
+		buf->window.length = PAGE;
+		return ioasid_alloc(self->iommu, &buf->window.ioasid);
+	case IOMMU_WINDOW_REMOVE:
+		return prepare_window(self, &buf->remove.ioasid);
 	case IOMMU_MAP_DMA:
 		self->iova += PAGE;
 		buf->map.flags = READ_WRITE;
@@ -517,6 +559,7 @@ TEST_F(command, id_of_another_context)
 	struct dma_device devs[2];
 	union command_buf buf, copy;
 	__u32 id, i;
+	__u64 iova = 0;
 
 	if (!variant->id)
 		return;
@@ -531,6 +574,10 @@ TEST_F(command, id_of_another_context)
 	for (i = 0; i < 16; i++)
 		ASSERT_EQ(0, ioasid_alloc_dirty(self->iommu, &id));
 	ASSERT_EQ(0, dirty_start(self->iommu, id));
+	/* There must be one to be removed. */
+	if (variant->command == IOMMU_WINDOW_REMOVE)
+		ASSERT_EQ(0, ioasid_window_create(self->iommu, id, 0, PAGE,
+						  &iova, PAGE));
 	ASSERT_EQ(0, prepare(self, variant, &buf));
 	if (!variant->id_is_device)
 		buf.word[variant->id / 4] = id;
@@ -548,10 +595,8 @@ TEST(unknown_command)
 	int nr, iommu = iommu_open();
 
 	ASSERT_LE(0, iommu);
-	EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', 0xc6), &check));
-	EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', 0xc7), &check));
 	EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', 0xcb), &check));
-	for (nr = 0xd0; nr <= 0xff; nr++) {
+	for (nr = 0xd1; nr <= 0xff; nr++) {
 		EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', nr), &check))
 			TH_LOG("nr 0x%x", nr);
 	}
@@ -559,7 +604,7 @@ TEST(unknown_command)
 	/* The encoding of size and direction is a part of the number. */
 	EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IOWR(';', 0xc0, check), &check));
 	EXPECT_EQ(-ENOTTY, iommu_call(iommu, 0, &check));
-	EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', 0xc6), NULL));
+	EXPECT_EQ(-ENOTTY, iommu_call(iommu, _IO(';', 0xcb), NULL));
 	close(iommu);
 }
 
@@ -592,8 +637,15 @@ TEST_F(context, extensions)
 		IOMMU_EXT_MAP_REPLACE, IOMMU_EXT_EVENT_FD,
 		IOMMU_EXT_ALLOC_RANGES, IOMMU_EXT_URING_CMD,
 	};
-	__u32 numbers[] = { IOMMU_EXT_NESTING, IOMMU_EXT_MAP_BATCH };
-	__u32 unknown[] = { 0, 15, 1000, INT_MAX, UINT_MAX };
+	struct {
+		__u32 extension;
+		__u64 value;
+	} numbers[] = {
+		{ IOMMU_EXT_NESTING, IOMMU_IOASID_MAX_DEPTH },
+		{ IOMMU_EXT_MAP_BATCH, IOMMU_MAP_BATCH_MAX },
+		{ IOMMU_EXT_WINDOWS, IOMMU_IOASID_MAX_WINDOWS },
+	};
+	__u32 unknown[] = { 0, 17, 1000, INT_MAX, UINT_MAX };
 	__u64 value;
 	size_t i;
 
@@ -606,12 +658,12 @@ TEST_F(context, extensions)
 			  iommu_extension(self->iommu, yes[i], 1, &value));
 	}
 	for (i = 0; i < ARRAY_SIZE(numbers); i++) {
-		EXPECT_EQ(0, iommu_extension(self->iommu, numbers[i], 0,
-					     &value));
-		EXPECT_EQ(i ? IOMMU_MAP_BATCH_MAX : IOMMU_IOASID_MAX_DEPTH,
-			  value);
-		EXPECT_EQ(-EINVAL,
-			  iommu_extension(self->iommu, numbers[i], 1, &value));
+		EXPECT_EQ(0, iommu_extension(self->iommu, numbers[i].extension,
+					     0, &value));
+		EXPECT_EQ(numbers[i].value, value);
+		EXPECT_EQ(-EINVAL, iommu_extension(self->iommu,
+						   numbers[i].extension, 1,
+						   &value));
 	}
 	for (i = 0; i < ARRAY_SIZE(unknown); i++) {
 		value = 99;
@@ -631,7 +683,8 @@ TEST_F(context, extension_type_ops)
 		     1ULL << IOMMU_IOASID_OP_ACCESS |
 		     1ULL << IOMMU_IOASID_OP_DIRTY |
 		     1ULL << IOMMU_IOASID_OP_CHILD |
-		     1ULL << IOMMU_IOASID_OP_PARENT;
+		     1ULL << IOMMU_IOASID_OP_PARENT |
+		     1ULL << IOMMU_IOASID_OP_WINDOW;
 	__u64 may = must | 1ULL << IOMMU_IOASID_OP_ATTACH_PASID;
 	__u32 unknown[] = { 0, 3, 64, UINT_MAX };
 	__u64 value;

@@ -1,0 +1,950 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * POWER: devices behind DMA windows with TCE tables, on bare metal (powernv) and
+ * below a hypervisor (pseries).
+ *
+ * The kernel's IOMMU API has no page tables for these machines. The platform
+ * describes what a partitionable endpoint has by a struct iommu_table_group: up to
+ * two windows, each a table of its own with its own size of pages. What is attached
+ * is a struct tce_domain, which has those windows and looks to the core like any
+ * other page table. On powernv several endpoints can use its tables; a hypervisor
+ * gives each endpoint its own, so there is a page table for each, and the core
+ * enters every mapping in all of them.
+ *
+ * What is special here:
+ *
+ * Who claims the DMA of a group makes the platform close its own windows (the core
+ * attaches the blocking domain, whose driver does that), and gives them back when
+ * the claim ends. The group keeps the blocking domain all the time: what is attached
+ * to it is known only here, and iommu_attach_*() must not be called. When a device
+ * is reset, the IOMMU core takes its DMA for blocked already, so the windows stay
+ * open.
+ *
+ * The platform does not know whose windows these are. When a device is added to an
+ * endpoint that is claimed, it closes them as if they were its own. So every table
+ * is held by a reference, and looked for in the endpoint before it is used; one that
+ * is not there is lost until the next attachment, and the user is told. That is looked
+ * for without the lock of who adds devices, which is not to be had.
+ *
+ * Below a hypervisor a window is there, for the device too, as soon as its table is
+ * made, and its table is empty when it is closed: so a page table that no endpoint
+ * has any more cannot come back. A window that the hypervisor refuses to make may
+ * never be made again, not even the default one: so whatever can be checked is
+ * checked before.
+ *
+ * The claim can only be given back when both windows are closed.
+ *
+ * Memory of devices is not mapped: the tables hold memory that has a struct page.
+ * KVM's handling of TCE hypercalls inside of the kernel is not offered.
+ */
+#include <linux/iommu.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/pci.h>
+#include <linux/sched/mm.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include <asm/eeh.h>
+#include <asm/firmware.h>
+#include <asm/iommu.h>
+
+#include "../ioasid_private.h"
+
+#define NUM_SLOTS IOMMU_TABLE_GROUP_MAX_TABLES
+
+/* Where the second window is on bare metal: an address bit selects it. */
+#define BARE_METAL_BASE BIT(59)
+
+/* Largest level of a table that is asked for without need, in bytes */
+#define EASY_LEVEL_SIZE SZ_4M
+
+/**
+ * struct tce_slot - A window of a page table
+ * @tbl: Its table, a reference; NULL if there is none
+ * @charge: Who is charged for it
+ * @first: First address
+ * @last: Last address
+ * @lost: The platform has closed it for some endpoint
+ */
+struct tce_slot {
+	struct iommu_table *tbl;
+	struct mem_charge *charge;
+	unsigned long first;
+	unsigned long last;
+	bool lost;
+};
+
+/**
+ * struct tce_group - An endpoint that a page table is attached to
+ * @entry: In tce_domain.groups
+ * @tg: The platform's view of it
+ */
+struct tce_group {
+	struct list_head entry;
+	struct iommu_table_group *tg;
+};
+
+/**
+ * struct tce_domain - A page table
+ * @domain: What the core sees
+ * @pt: The core's record of it, once it is attached
+ * @groups: struct tce_group
+ * @slot: Its windows
+ *
+ * All of it is protected by the lock of the address space.
+ */
+struct tce_domain {
+	struct iommu_domain domain;
+	struct iommufd_hw_pagetable *pt;
+	struct list_head groups;
+	struct tce_slot slot[NUM_SLOTS];
+};
+
+static struct tce_domain *to_tce(struct iommu_domain *domain)
+{
+	return container_of(domain, struct tce_domain, domain);
+}
+
+static struct iommu_table_group *table_group_of(struct iommufd_device *idev)
+{
+	return iommu_group_get_iommudata(idev->group->group);
+}
+
+static bool below_hypervisor(void)
+{
+	return firmware_has_feature(FW_FEATURE_LPAR);
+}
+
+/* ---- entries ---- */
+
+static unsigned long slot_page(const struct tce_slot *slot)
+{
+	return 1UL << slot->tbl->it_page_shift;
+}
+
+/* On bare metal, whoever takes the default window away closes the other one, too. */
+static bool is_lost(const struct tce_domain *tce, unsigned int num)
+{
+	const struct tce_group *group;
+
+	list_for_each_entry(group, &tce->groups, entry)
+		if (group->tg->tables[num] != tce->slot[num].tbl)
+			return true;
+	return num && tce->slot[0].tbl && !below_hypervisor() && is_lost(tce, 0);
+}
+
+/*
+ * Whether a window can be changed. Below a hypervisor there is nothing left of one
+ * that was closed; on bare metal the table is our own, and other endpoints may use it.
+ */
+static bool slot_is_there(struct tce_domain *tce, unsigned int num)
+{
+	struct tce_slot *slot = &tce->slot[num];
+	bool lost = is_lost(tce, num);
+
+	if (lost && !slot->lost)
+		ioasid_window_lost_event(tce->pt->ioas, slot->first,
+					 slot->last);
+	slot->lost = lost;
+	return !lost || !below_hypervisor();
+}
+
+static int find_slot(const struct tce_domain *tce, unsigned long first,
+		     unsigned long last)
+{
+	unsigned int i;
+
+	for (i = 0; i < NUM_SLOTS; i++)
+		if (tce->slot[i].tbl && tce->slot[i].first <= first &&
+		    tce->slot[i].last >= last)
+			return i;
+	return -EINVAL;
+}
+
+/*
+ * Takes entries out. Not ->clear() where tables have levels: in 7.2 it skips the
+ * wrong entries behind a level that is missing, if it does not start at one.
+ */
+static void clear_entries(struct iommu_table *tbl, unsigned long entry,
+			  unsigned long num)
+{
+	enum dma_data_direction direction;
+	unsigned long phys, i;
+
+	if (!tbl->it_indirect_levels) {
+		tbl->it_ops->clear(tbl, entry, num);
+	} else {
+		for (i = 0; i < num; i++) {
+			phys = 0;
+			direction = DMA_NONE;
+			tbl->it_ops->xchg_no_kill(tbl, entry + i, &phys,
+						  &direction);
+			cond_resched();
+		}
+	}
+	iommu_tce_kill(tbl, entry, num);
+	iommu_flush_tce(tbl);
+}
+
+static enum dma_data_direction direction_of(int prot)
+{
+	if (!(prot & IOMMU_WRITE))
+		return DMA_TO_DEVICE;
+	return prot & IOMMU_READ ? DMA_BIDIRECTIONAL : DMA_FROM_DEVICE;
+}
+
+/*
+ * Each entry is exchanged as a whole, for whoever replaces a mapping. Who has the
+ * memory that was there before is the core's business.
+ */
+static int enter_entries(struct iommu_table *tbl, unsigned long entry,
+			 unsigned long num, unsigned long phys, int prot)
+{
+	enum dma_data_direction direction;
+	unsigned long old, i;
+	int rc = 0;
+
+	for (i = 0; i < num && !rc; i++) {
+		old = phys + (i << tbl->it_page_shift);
+		direction = direction_of(prot);
+		/* A number of the hypervisor, or -ENOMEM */
+		rc = tbl->it_ops->xchg_no_kill(tbl, entry + i, &old,
+					       &direction);
+		cond_resched();
+	}
+	iommu_tce_kill(tbl, entry, i);
+	iommu_flush_tce(tbl);
+	if (!rc)
+		return 0;
+	clear_entries(tbl, entry, i);
+	return rc == -ENOMEM ? -ENOMEM : -EIO;
+}
+
+/* The range is looked at as a whole before anything of it is entered. */
+static int tce_map(struct iommufd_hw_pagetable *pt, unsigned long iova,
+		   phys_addr_t phys, unsigned long size, unsigned int prot)
+{
+	struct tce_domain *tce = to_tce(pt->domain);
+	int num = find_slot(tce, iova, iova + size - 1);
+	struct iommu_table *tbl;
+
+	/* There is nothing left to be entered anywhere. */
+	if (pt->ended)
+		return 0;
+	if (num < 0)
+		return num;
+	tbl = tce->slot[num].tbl;
+	/* Some platforms take a misaligned address for a bug of the kernel. */
+	if (!IS_ALIGNED(iova | phys | size, slot_page(&tce->slot[num])))
+		return -EINVAL;
+	if (!slot_is_there(tce, num))
+		return 0;
+	return enter_entries(tbl, iova >> tbl->it_page_shift,
+			     size >> tbl->it_page_shift, phys, prot);
+}
+
+/*
+ * Mappings that follow each other may lie in several windows. When the last endpoint
+ * has gone, so have those.
+ */
+static void tce_unmap(struct iommufd_hw_pagetable *pt, unsigned long iova,
+		      unsigned long size)
+{
+	struct tce_domain *tce = to_tce(pt->domain);
+	unsigned long first, last, cleared = 0;
+	struct tce_slot *slot;
+	unsigned int i, shift;
+
+	for (i = 0; i < NUM_SLOTS; i++) {
+		slot = &tce->slot[i];
+		if (!slot->tbl)
+			continue;
+		first = max(iova, slot->first);
+		last = min(iova + size - 1, slot->last);
+		if (first > last)
+			continue;
+		cleared += last - first + 1;
+		/* Whole pages, in any case: nothing may be left of it. */
+		WARN_ON_ONCE(!IS_ALIGNED(first | (last + 1), slot_page(slot)));
+		shift = slot->tbl->it_page_shift;
+		if (slot_is_there(tce, i))
+			clear_entries(slot->tbl, first >> shift,
+				      (last >> shift) - (first >> shift) + 1);
+	}
+	WARN_ON_ONCE(!pt->ended && cleared != size);
+}
+
+static void tce_domain_free(struct iommu_domain *domain)
+{
+	struct tce_domain *tce = to_tce(domain);
+
+	WARN_ON(!list_empty(&tce->groups));
+	kfree(tce);
+}
+
+/* Nobody calls iommu_map() with it: pages are counted there, which replacing upsets. */
+static const struct iommu_domain_ops tce_domain_ops = {
+	.free = tce_domain_free,
+};
+
+static u64 page_sizes(const struct iommu_table_group *tg)
+{
+	return tg->pgsizes | SZ_4K;
+}
+
+static struct iommu_domain *tce_alloc_domain(struct iommufd_device *idev,
+					     bool pasid, bool dirty)
+{
+	struct tce_domain *tce;
+
+	if (dirty)
+		return ERR_PTR(-EOPNOTSUPP);
+	tce = kzalloc_obj(*tce, GFP_KERNEL_ACCOUNT);
+	if (!tce)
+		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&tce->groups);
+	tce->domain.type = IOMMU_DOMAIN_UNMANAGED;
+	tce->domain.ops = &tce_domain_ops;
+	tce->domain.pgsize_bitmap = page_sizes(table_group_of(idev));
+	return &tce->domain;
+}
+
+/* What the core may pass in one call; each window has its own limit. */
+static void update_page_sizes(struct tce_domain *tce)
+{
+	unsigned int i, shift = ilog2(SZ_1G);
+
+	for (i = 0; i < NUM_SLOTS; i++)
+		if (tce->slot[i].tbl)
+			shift = min_t(unsigned int, shift,
+				      tce->slot[i].tbl->it_page_shift);
+	if (!tce->slot[0].tbl && !tce->slot[1].tbl)
+		shift = ilog2(SZ_4K);
+	tce->domain.pgsize_bitmap = GENMASK(ilog2(SZ_1G), shift);
+}
+
+/* ---- windows of an endpoint ---- */
+
+static unsigned int max_windows(const struct iommu_table_group *tg)
+{
+	/*
+	 * A platform says so if there is nothing but the default window. Then it
+	 * cannot be made anew when it was taken away, and must not be tried.
+	 */
+	if (tg->max_dynamic_windows_supported > NUM_SLOTS)
+		return 0;
+	return tg->max_dynamic_windows_supported;
+}
+
+static unsigned long default_size(const struct iommu_table_group *tg)
+{
+	return tg->tce32_size ? rounddown_pow_of_two(tg->tce32_size) : 0;
+}
+
+static unsigned long window_size(const struct ioasid_window *window)
+{
+	return window->last - window->first + 1;
+}
+
+static bool is_for_default(const struct iommu_table_group *tg,
+			   const struct ioasid_window *window)
+{
+	return window_size(window) <= default_size(tg) &&
+	       (!below_hypervisor() || window->page_size == SZ_4K);
+}
+
+static unsigned int levels_of(const struct iommu_table_group *tg,
+			      const struct ioasid_window *window)
+{
+	unsigned int entries = ilog2(window_size(window) / window->page_size);
+	unsigned int levels;
+
+	if (window->levels)
+		return window->levels;
+	for (levels = 1; levels < tg->max_levels; levels++)
+		if (sizeof(u64) << DIV_ROUND_UP(entries, levels) <=
+		    EASY_LEVEL_SIZE)
+			break;
+	return levels;
+}
+
+/*
+ * What speaks against a window, as far as it can be known. -EOPNOTSUPP: pages or
+ * levels that there are not; -EINVAL: its size; -ENOSPC: no such window.
+ */
+static int check_window(const struct iommu_table_group *tg, unsigned int num,
+			const struct ioasid_window *window)
+{
+	if (!(page_sizes(tg) & window->page_size))
+		return -EOPNOTSUPP;
+	if (window->levels > max(tg->max_levels, 1U))
+		return -EOPNOTSUPP;
+	if (!is_power_of_2(window_size(window)))
+		return -EINVAL;
+	if (!num && !is_for_default(tg, window))
+		return -EINVAL;
+	if (num && max_windows(tg) < NUM_SLOTS &&
+	    tg->max_dynamic_windows_supported != 1)
+		return -ENOSPC;
+	return 0;
+}
+
+/*
+ * Who holds that lock may have to wait for a user, so it is not waited for without a
+ * way out.
+ */
+static struct mem_charge *charge_table(unsigned long pages)
+{
+	struct mem_charge *charge;
+	int rc;
+
+	charge = kzalloc_obj(*charge, GFP_KERNEL_ACCOUNT);
+	if (!charge)
+		return ERR_PTR(-ENOMEM);
+	rc = mmap_write_lock_killable(current->mm);
+	if (!rc) {
+		rc = __account_locked_vm(current->mm, pages, true, current,
+					 capable(CAP_IPC_LOCK));
+		mmap_write_unlock(current->mm);
+	}
+	if (rc) {
+		kfree(charge);
+		return ERR_PTR(rc);
+	}
+	charge->mm = current->mm;
+	charge->pages = pages;
+	mmgrab(charge->mm);
+	return charge;
+}
+
+static void count_charge(struct tce_domain *tce, const struct mem_charge *charge,
+			 bool added)
+{
+	unsigned long pages = added ? charge->pages : -charge->pages;
+
+	WRITE_ONCE(tce->pt->charged, tce->pt->charged + pages);
+}
+
+/*
+ * On bare metal, a platform that takes a default window for its own drops a reference
+ * that who has made the table should have.
+ */
+static bool platform_drops_more(unsigned int num)
+{
+	return !num && !below_hypervisor();
+}
+
+/* Opens the window for an endpoint. */
+static int set_window(struct iommu_table_group *tg, unsigned int num,
+		      struct iommu_table *tbl)
+{
+	if (ioasid_should_fail() || tg->ops->set_window(tg, num, tbl))
+		return -EIO;
+	/* Not all that can fail in there is reported. */
+	if (tg->tables[num] != tbl) {
+		tg->ops->unset_window(tg, num);
+		return -EIO;
+	}
+	if (platform_drops_more(num))
+		iommu_tce_table_get(tbl);
+	return 0;
+}
+
+/* Closes the window of an endpoint, if the platform has not done so. */
+static int unset_window(struct iommu_table_group *tg, unsigned int num,
+			const struct tce_slot *slot)
+{
+	int rc;
+
+	if (tg->tables[num] != slot->tbl)
+		return 0;
+	rc = tg->ops->unset_window(tg, num) ? -EIO : 0;
+	if (!rc && platform_drops_more(num))
+		iommu_tce_table_put(slot->tbl);
+	return rc;
+}
+
+/* Whole levels, for which ->clear() does what it should */
+#define CLEAR_AT_ONCE 0x10000UL
+
+static void clear_slot(const struct tce_slot *slot)
+{
+	struct iommu_table *tbl = slot->tbl;
+	unsigned long entry = slot->first >> tbl->it_page_shift;
+	unsigned long end = (slot->last >> tbl->it_page_shift) + 1;
+	unsigned long num;
+
+	for (; entry < end; entry += num) {
+		num = min(end - entry, CLEAR_AT_ONCE);
+		tbl->it_ops->clear(tbl, entry, num);
+		cond_resched();
+	}
+	iommu_flush_tce(tbl);
+}
+
+static void close_slot(struct tce_domain *tce, unsigned int num)
+{
+	struct tce_slot *slot = &tce->slot[num];
+	struct tce_group *group;
+	int rc = 0;
+
+	/* A hypervisor closes only what is empty. */
+	if (!below_hypervisor() || !is_lost(tce, num))
+		clear_slot(slot);
+	list_for_each_entry(group, &tce->groups, entry)
+		rc |= unset_window(group->tg, num, slot);
+	/* What hardware still knows must not be freed. */
+	if (rc)
+		pr_err("cannot close a DMA window, its table is lost\n");
+	else
+		iommu_tce_table_put(slot->tbl);
+	count_charge(tce, slot->charge, false);
+	mem_uncharge_later(slot->charge);
+	*slot = (struct tce_slot){};
+}
+
+static int platform_errno(long rc)
+{
+	return rc == -ENOMEM || rc == -EINVAL ? rc : -EIO;
+}
+
+/* Makes the table of a window, which a hypervisor opens then. */
+static int create_table(struct tce_domain *tce, struct iommu_table_group *tg,
+			unsigned int num, const struct ioasid_window *window)
+{
+	unsigned int levels = levels_of(tg, window);
+	unsigned int shift = ilog2(window->page_size);
+	unsigned long size = window_size(window), bytes;
+	struct tce_slot *slot = &tce->slot[num];
+	struct mem_charge *charge;
+	struct iommu_table *tbl;
+	long rc;
+
+	bytes = tg->ops->get_table_size(shift, size, levels);
+	if (!bytes)
+		return -EINVAL;
+	charge = charge_table(DIV_ROUND_UP(bytes, PAGE_SIZE));
+	if (IS_ERR(charge))
+		return PTR_ERR(charge);
+	rc = ioasid_should_fail() ? -ENOMEM :
+	     tg->ops->create_table(tg, num, shift, size, levels, &tbl);
+	if (rc) {
+		mem_uncharge_later(charge);
+		return platform_errno(rc);
+	}
+	count_charge(tce, charge, true);
+	slot->tbl = tbl;
+	slot->charge = charge;
+	slot->first = tbl->it_offset << tbl->it_page_shift;
+	slot->last = slot->first + size - 1;
+	slot->lost = false;
+	return 0;
+}
+
+/* Opens a window in all endpoints, where the first one has it. */
+static int open_slot(struct tce_domain *tce, unsigned int num,
+		     struct ioasid_window *window, bool fixed)
+{
+	struct tce_slot *slot = &tce->slot[num];
+	struct tce_group *group;
+	int rc;
+
+	group = list_first_entry(&tce->groups, struct tce_group, entry);
+	rc = create_table(tce, group->tg, num, window);
+	if (rc)
+		return rc;
+	rc = -EADDRINUSE;
+	if (fixed && slot->first != window->first)
+		goto err_close;
+	list_for_each_entry(group, &tce->groups, entry) {
+		rc = set_window(group->tg, num, slot->tbl);
+		if (rc)
+			goto err_close;
+	}
+	window->first = slot->first;
+	window->last = slot->last;
+	update_page_sizes(tce);
+	return 0;
+
+err_close:
+	close_slot(tce, num);
+	return rc;
+}
+
+/* ---- attachment ---- */
+
+static bool tce_owns(struct iommufd_device *idev)
+{
+	const struct iommu_table_group *tg;
+
+	if (!dev_is_pci(idev->dev))
+		return false;
+	tg = table_group_of(idev);
+	return tg && tg->ops && tg->ops->create_table && tg->ops->set_window &&
+	       tg->ops->unset_window && tg->ops->get_table_size;
+}
+
+/* The endpoints are kept from each other's interrupts by the host bridge. */
+static bool tce_isolated_msi(struct iommufd_device *idev)
+{
+	return true;
+}
+
+static unsigned int slot_of(const struct iommu_table_group *tg,
+			    const struct ioasid_window *window)
+{
+	return window->first == tg->tce32_start ? 0 : 1;
+}
+
+/* Whether an endpoint can have all windows that the address space has */
+static int check_windows(const struct iommu_table_group *tg,
+			 const struct ioasid *ioas)
+{
+	const struct ioasid_window *window;
+	unsigned int num, used = 0;
+
+	if (ioas->num_windows > max_windows(tg))
+		return -EADDRINUSE;
+	list_for_each_entry(window, &ioas->windows, entry) {
+		num = slot_of(tg, window);
+		if (used & BIT(num) || check_window(tg, num, window) ||
+		    (num && !below_hypervisor() &&
+		     window->first != BARE_METAL_BASE))
+			return -EADDRINUSE;
+		used |= BIT(num);
+	}
+	return 0;
+}
+
+static int tce_prepare(struct iommufd_hw_pagetable *pt,
+		       struct iommufd_device *idev)
+{
+	struct iommu_table_group *tg = table_group_of(idev);
+	unsigned long size = default_size(tg);
+
+	if (!max_windows(tg) || !size)
+		return -EOPNOTSUPP;
+	/* Also if the user has closed those that there were. */
+	if (pt->ioas->num_windows || ioasid_needs_windows(pt->ioas))
+		return check_windows(tg, pt->ioas);
+	return ioasid_default_window(pt->ioas, tg->tce32_start,
+				     tg->tce32_start + size - 1, SZ_4K);
+}
+
+static void close_slots(struct tce_domain *tce)
+{
+	unsigned int i = NUM_SLOTS;
+
+	/* The default window last: what makes it anew closes the other one. */
+	while (i--)
+		if (tce->slot[i].tbl)
+			close_slot(tce, i);
+}
+
+/* The default window first, because it cannot follow the other one. */
+static int open_slots(struct tce_domain *tce, struct iommu_table_group *tg,
+		      struct ioasid *ioas)
+{
+	struct ioasid_window *window, copy;
+	unsigned int num;
+	int rc;
+
+	for (num = 0; num < NUM_SLOTS; num++)
+		list_for_each_entry(window, &ioas->windows, entry) {
+			if (slot_of(tg, window) != num)
+				continue;
+			copy = *window;
+			rc = open_slot(tce, num, &copy, true);
+			if (rc) {
+				close_slots(tce);
+				return rc;
+			}
+		}
+	return 0;
+}
+
+/* On bare metal, endpoints of a kind can share tables. */
+static bool tce_suits(const struct iommufd_hw_pagetable *pt,
+		      const struct iommufd_device *idev)
+{
+	const struct iommu_table_group *tg =
+		iommu_group_get_iommudata(idev->group->group);
+	struct tce_domain *tce = to_tce(pt->domain);
+	const struct tce_group *group;
+
+	if (list_empty(&tce->groups))
+		return true;
+	group = list_first_entry(&tce->groups, struct tce_group, entry);
+	return !below_hypervisor() && group->tg->ops == tg->ops &&
+	       group->tg->tce32_start == tg->tce32_start &&
+	       group->tg->tce32_size == tg->tce32_size &&
+	       page_sizes(group->tg) == page_sizes(tg);
+}
+
+static int set_windows(struct tce_domain *tce, struct iommu_table_group *tg)
+{
+	unsigned int i;
+
+	for (i = 0; i < NUM_SLOTS; i++) {
+		if (!tce->slot[i].tbl)
+			continue;
+		if (set_window(tg, i, tce->slot[i].tbl)) {
+			while (i--)
+				if (tce->slot[i].tbl)
+					unset_window(tg, i, &tce->slot[i]);
+			return -EIO;
+		}
+	}
+	return 0;
+}
+
+static int tce_attach(struct iommufd_hw_pagetable *pt,
+		      struct iommufd_device *idev,
+		      struct ioasid_attach_handle *handle, ioasid_t pasid)
+{
+	struct iommu_table_group *tg = table_group_of(idev);
+	struct tce_domain *tce = to_tce(pt->domain);
+	bool joins = !list_empty(&tce->groups);
+	struct tce_group *group;
+	int rc;
+
+	/* What it had is lost. */
+	if (pt->ended)
+		return -EIO;
+	group = kzalloc_obj(*group, GFP_KERNEL_ACCOUNT);
+	if (!group)
+		return -ENOMEM;
+	group->tg = tg;
+	if (joins) {
+		rc = set_windows(tce, tg);
+		if (!rc)
+			list_add_tail(&group->entry, &tce->groups);
+	} else {
+		tce->pt = pt;
+		list_add_tail(&group->entry, &tce->groups);
+		rc = open_slots(tce, tg, pt->ioas);
+		if (rc)
+			list_del(&group->entry);
+	}
+	if (rc) {
+		kfree(group);
+		return rc;
+	}
+	/* It is the windows that say where it ends. */
+	tce->domain.geometry.aperture_end = U64_MAX;
+	return 0;
+}
+
+static struct tce_group *find_group(struct tce_domain *tce,
+				    const struct iommu_table_group *tg)
+{
+	struct tce_group *group;
+
+	list_for_each_entry(group, &tce->groups, entry)
+		if (group->tg == tg)
+			return group;
+	return NULL;
+}
+
+static void tce_detach(struct iommufd_hw_pagetable *pt,
+		       struct iommufd_device *idev, ioasid_t pasid)
+{
+	struct iommu_table_group *tg = table_group_of(idev);
+	struct tce_domain *tce = to_tce(pt->domain);
+	struct tce_group *group = find_group(tce, tg);
+	unsigned int i;
+
+	/* It was lost when it should have been replaced. */
+	if (!group)
+		return;
+	if (list_is_singular(&tce->groups)) {
+		close_slots(tce);
+		pt->ended = true;
+	} else {
+		/* What hardware still knows must not be freed with the others. */
+		for (i = 0; i < NUM_SLOTS; i++)
+			if (tce->slot[i].tbl &&
+			    unset_window(tg, i, &tce->slot[i]))
+				iommu_tce_table_get(tce->slot[i].tbl);
+	}
+	list_del(&group->entry);
+	kfree(group);
+	/* Else the platform will not take the endpoint back. */
+	for (i = 0; i < NUM_SLOTS; i++)
+		WARN_ON(tg->tables[i]);
+}
+
+/* There is a gap: an endpoint cannot have two tables for a window. */
+static int tce_replace(struct iommufd_hw_pagetable *pt,
+		       struct iommufd_hw_pagetable *old,
+		       struct iommufd_device *idev,
+		       struct ioasid_attach_handle *handle, ioasid_t pasid)
+{
+	tce_detach(old, idev, pasid);
+	return tce_attach(pt, idev, handle, pasid);
+}
+
+static int tce_ranges(struct iommufd_device *idev,
+		      const struct iommu_domain *domain,
+		      struct iova_ranges **ranges)
+{
+	const struct iommu_table_group *tg = table_group_of(idev);
+
+	*ranges = iova_ranges_alloc(1);
+	if (!*ranges)
+		return -ENOMEM;
+	if (default_size(tg))
+		iova_ranges_set(*ranges, tg->tce32_start,
+				tg->tce32_start + default_size(tg) - 1);
+	return 0;
+}
+
+/* ---- windows that the user asks for ---- */
+
+static void tce_windows(struct iommufd_device *idev,
+			struct ioasid_window_limits *limits)
+{
+	const struct iommu_table_group *tg = table_group_of(idev);
+
+	limits->num = max_windows(tg);
+	limits->levels = max(tg->max_levels, 1U);
+	limits->page_sizes = page_sizes(tg);
+}
+
+static int choose_slot(const struct tce_domain *tce,
+		       const struct iommu_table_group *tg,
+		       const struct ioasid_window *window, bool fixed)
+{
+	if (fixed)
+		return slot_of(tg, window);
+	return !tce->slot[0].tbl && is_for_default(tg, window) &&
+	       !(below_hypervisor() && tce->slot[1].tbl) ? 0 : 1;
+}
+
+static int tce_window_create(struct iommufd_hw_pagetable *pt,
+			     struct ioasid_window *window, bool fixed)
+{
+	struct tce_domain *tce = to_tce(pt->domain);
+	struct iommu_table_group *tg;
+	int num, rc;
+
+	if (list_empty(&tce->groups))
+		return -EIO;
+	tg = list_first_entry(&tce->groups, struct tce_group, entry)->tg;
+	num = choose_slot(tce, tg, window, fixed);
+	rc = check_window(tg, num, window);
+	if (rc)
+		return rc;
+	if (tce->slot[num].tbl ||
+	    (tce->slot[!num].tbl && max_windows(tg) < NUM_SLOTS))
+		return -ENOSPC;
+	/* To make the default window anew would close the other one. */
+	if (!num && below_hypervisor() && tce->slot[1].tbl)
+		return -EBUSY;
+	return open_slot(tce, num, window, fixed);
+}
+
+static void tce_window_remove(struct iommufd_hw_pagetable *pt,
+			      const struct ioasid_window *window)
+{
+	struct tce_domain *tce = to_tce(pt->domain);
+	int num = find_slot(tce, window->first, window->last);
+
+	if (num < 0)
+		return;
+	close_slot(tce, num);
+	update_page_sizes(tce);
+}
+
+/* ---- errors ---- */
+
+#ifdef CONFIG_EEH
+static int set_eeh_option(struct eeh_pe *pe, u32 op)
+{
+	switch (op) {
+	case IOMMU_EEH_DISABLE:
+		return eeh_pe_set_option(pe, EEH_OPT_DISABLE);
+	case IOMMU_EEH_ENABLE:
+		return eeh_pe_set_option(pe, EEH_OPT_ENABLE);
+	case IOMMU_EEH_UNFREEZE_IO:
+		return eeh_pe_set_option(pe, EEH_OPT_THAW_MMIO);
+	case IOMMU_EEH_UNFREEZE_DMA:
+		return eeh_pe_set_option(pe, EEH_OPT_THAW_DMA);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int reset_endpoint(struct eeh_pe *pe, u32 op)
+{
+	switch (op) {
+	case IOMMU_EEH_RESET_HOT:
+		return eeh_pe_reset(pe, EEH_RESET_HOT, true);
+	case IOMMU_EEH_RESET_FUNDAMENTAL:
+		return eeh_pe_reset(pe, EEH_RESET_FUNDAMENTAL, true);
+	default:
+		return eeh_pe_reset(pe, EEH_RESET_DEACTIVATE, true);
+	}
+}
+
+static int do_eeh(struct eeh_pe *pe, struct iommu_device_eeh *cmd)
+{
+	int rc;
+
+	switch (cmd->op) {
+	case IOMMU_EEH_GET_STATE:
+		rc = eeh_pe_get_state(pe);
+		if (rc >= 0)
+			cmd->state = rc;
+		return min(rc, 0);
+	case IOMMU_EEH_RESET_DEACTIVATE:
+	case IOMMU_EEH_RESET_HOT:
+	case IOMMU_EEH_RESET_FUNDAMENTAL:
+		return reset_endpoint(pe, cmd->op);
+	case IOMMU_EEH_CONFIGURE:
+		return eeh_pe_configure(pe);
+	case IOMMU_EEH_INJECT_ERR:
+		return eeh_pe_inject_err(pe, cmd->err_type, cmd->err_func,
+					 cmd->err_addr, cmd->err_mask);
+	default:
+		return set_eeh_option(pe, cmd->op);
+	}
+}
+
+static int tce_eeh(struct iommufd_device *idev, struct iommu_device_eeh *cmd)
+{
+	struct eeh_pe *pe = eeh_iommu_group_to_pe(idev->group->group);
+	int rc;
+
+	if (!pe)
+		return -ENODEV;
+	rc = do_eeh(pe, cmd);
+	/* A platform may answer with numbers of its own. */
+	if (rc && rc != -EINVAL && rc != -ENODEV)
+		rc = -EIO;
+	return rc;
+}
+#endif
+
+const struct ioasid_backend ioasid_backend_tce = {
+	.name = "TCE",
+	.overwrites = true,
+	.owns = tce_owns,
+	.isolated_msi = tce_isolated_msi,
+	.suits = tce_suits,
+	.alloc_domain = tce_alloc_domain,
+	.map = tce_map,
+	.unmap = tce_unmap,
+	.prepare = tce_prepare,
+	.attach = tce_attach,
+	.detach = tce_detach,
+	.replace = tce_replace,
+	.ranges = tce_ranges,
+	.windows = tce_windows,
+	.window_create = tce_window_create,
+	.window_remove = tce_window_remove,
+#ifdef CONFIG_EEH
+	.eeh = tce_eeh,
+#endif
+};
