@@ -498,7 +498,7 @@ static int native_window_remove(struct ioasid_ucmd *ucmd)
 	if (!ioasid_may(ioas, IOMMU_IOASID_OP_WINDOW))
 		rc = -EINVAL;
 	else if (overflows_type(cmd->iova, first))
-		rc = -EOVERFLOW;
+		rc = -ENOENT;
 	else
 		rc = ioasid_window_remove(ioas, cmd->iova);
 	ioasid_put(ioas);

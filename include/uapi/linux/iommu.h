@@ -593,9 +593,9 @@ struct iommu_window_create {
  * Closes a window, also one that has come with a device. If it was the last one, all
  * that devices reach is permitted again; where devices need windows, that is nothing.
  *
- * -EINVAL: the type of the IOASID has no windows. -EOVERFLOW: @iova does not fit the
- * kernel's native word. -ENOENT: no window starts there. -EBUSY: something is mapped
- * in it, or what may be mapped was asked for as WINDOW_CREATE says.
+ * -EINVAL: the type of the IOASID has no windows. -ENOENT: no window starts there.
+ * -EBUSY: something is mapped in it, or what may be mapped was asked for as
+ * WINDOW_CREATE says.
  */
 struct iommu_window_remove {
 	__u32 size;

@@ -314,6 +314,10 @@ TEST_F(windows, eeh_is_for_others)
 		.size = sizeof(cmd),
 		.op = IOMMU_EEH_GET_STATE,
 	};
+	struct {
+		struct iommu_device_eeh cmd;
+		__u64 more;
+	} longer = { .more = 0 };
 	static const __u32 ops[] = {
 		IOMMU_EEH_DISABLE, IOMMU_EEH_ENABLE, IOMMU_EEH_UNFREEZE_IO,
 		IOMMU_EEH_UNFREEZE_DMA, IOMMU_EEH_GET_STATE,
@@ -324,6 +328,13 @@ TEST_F(windows, eeh_is_for_others)
 	size_t i;
 
 	EXPECT_EQ(-ENOENT, iommu_call(self->iommu, IOMMU_DEVICE_EEH, &cmd));
+	/* What lies behind the structure must be zero, and memory. */
+	EXPECT_EQ(-EFAULT, iommu_call(self->iommu, IOMMU_DEVICE_EEH, NULL));
+	longer.cmd = cmd;
+	longer.cmd.size = sizeof(longer);
+	EXPECT_EQ(-ENOENT, iommu_call(self->iommu, IOMMU_DEVICE_EEH, &longer));
+	longer.more = 1;
+	EXPECT_EQ(-E2BIG, iommu_call(self->iommu, IOMMU_DEVICE_EEH, &longer));
 	if (test_device_instead(NULL, &self->dev, self->iommu))
 		SKIP(return, "no test IOMMU");
 	cmd.dev_id = self->dev.dev_id;
