@@ -152,7 +152,7 @@ static struct iommufd_hw_pagetable *get_named_table(const struct target *target)
 static bool slot_is_at(const struct ioasid_slot *slot,
 		       const struct target *target)
 {
-	if (slot->pt->ended)
+	if (READ_ONCE(slot->pt->ended))
 		return false;
 	if (target->id)
 		return slot->pt->obj.id == target->id;
@@ -174,7 +174,7 @@ static int check_table(struct ioasid_group *group,
 	lockdep_assert_held(&group->lock);
 
 	/* A nested table is for one IOMMU, and drivers notice that late. */
-	if (!pgtable_suits(pt, idev) || pt->ended ||
+	if (!pgtable_suits(pt, idev) || READ_ONCE(pt->ended) ||
 	    (pt->backend->suits && !pt->backend->suits(pt, idev)) ||
 	    (pt->parent && pt->iommu_dev != idev->dev->iommu->iommu_dev))
 		return -EINVAL;
@@ -652,7 +652,7 @@ static struct iommufd_hw_pagetable *get_table(struct target *target,
 	if (target->id)
 		return get_named_table(target);
 	list_for_each_entry(pt, &ioas->tables, entry)
-		if (pgtable_fits(pt, idev) && !pt->ended &&
+		if (pgtable_fits(pt, idev) && !READ_ONCE(pt->ended) &&
 		    (!pt->backend->suits || pt->backend->suits(pt, idev)) &&
 		    pt->iommu_dev == idev->dev->iommu->iommu_dev) {
 			pgtable_get(pt);
@@ -739,7 +739,7 @@ static int switch_table(struct ioasid_slot *slot,
 		 * -ENOENT it misses the vDEVICE, and has not begun.
 		 */
 		if (plain && rc != -EBUSY && rc != -ENOENT &&
-		    (!pt->windows || slot->pt->ended))
+		    (!pt->windows || READ_ONCE(slot->pt->ended)))
 			restore_slot(slot, slot->pt, idev, spare);
 		return rc;
 	}

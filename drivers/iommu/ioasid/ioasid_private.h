@@ -1346,7 +1346,9 @@ struct ioasid_sw_msi_bitmap {
  * @backend: Who gives it to devices
  * @windows: It has nothing but windows, see struct ioasid_backend
  * @overwrites: See there
- * @ended: It has no windows any more, and what was entered is lost
+ * @ended: It has no windows any more, and what was entered is lost. Who attaches
+ *         another table in its place may set it at any time, until then
+ *         ->attach() and ->replace() know for sure
  * @ops: Key: the driver
  * @pasid: Key: made to be usable with PASIDs, if the driver can
  * @coherent: Key: DMA is made to snoop
@@ -1358,7 +1360,7 @@ struct ioasid_sw_msi_bitmap {
  * @lost_first: What was written from here
  * @lost_last: to here is not known any more, if that is not less: all of it may be
  * @num_losses: Counts when that became more
- * @charged: Pages that its memory is charged for as locked memory
+ * @charged: Pages that its memory is charged for as locked memory; the backend's
  * @gather: Pending invalidations
  * @sw_msi: MSI pages that are mapped, by sw_msi_page.id; under sw_msi_lock.
  *          They stay as long as the table.

@@ -384,6 +384,8 @@ static int open_in_tables(struct ioasid *ioas, struct ioasid_window *window,
 		if (!pt->filled || !pt->windows)
 			continue;
 		rc = pt->backend->window_create(pt, window, fixed);
+		if (rc > 0)
+			continue;
 		if (rc) {
 			close_in_tables(ioas, window, pt);
 			return rc;

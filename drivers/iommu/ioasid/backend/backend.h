@@ -56,7 +56,8 @@ struct iova_ranges;
  *          -ENOMEM.
  * @windows: Describes the DMA windows of a device, NULL if it has none.
  * @window_create: Opens a window in an attached page table; where, if @fixed is not
- *                 set, the backend says. Return: 0 or as IOMMU_WINDOW_CREATE.
+ *                 set, the backend says. Return: 0, 1 if the table has ended, or as
+ *                 IOMMU_WINDOW_CREATE.
  * @window_remove: Closes it; nothing is mapped there.
  * @eeh: Handles errors of a device, as IOMMU_DEVICE_EEH; NULL if the IOMMU does not
  *

@@ -88,14 +88,15 @@ struct tce_group {
 /**
  * struct tce_domain - A page table
  * @domain: What the core sees
+ * @lock: Protects what follows, and pt->ended. The lock of the address space is not
+ *        enough: who replaces the table holds that of the other address space.
  * @pt: The core's record of it, once it is attached
  * @groups: struct tce_group
  * @slot: Its windows
- *
- * All of it is protected by the lock of the address space.
  */
 struct tce_domain {
 	struct iommu_domain domain;
+	struct mutex lock; /* see above */
 	struct iommufd_hw_pagetable *pt;
 	struct list_head groups;
 	struct tce_slot slot[NUM_SLOTS];
@@ -226,12 +227,14 @@ static int tce_map(struct iommufd_hw_pagetable *pt, unsigned long iova,
 		   phys_addr_t phys, unsigned long size, unsigned int prot)
 {
 	struct tce_domain *tce = to_tce(pt->domain);
-	int num = find_slot(tce, iova, iova + size - 1);
 	struct iommu_table *tbl;
+	int num;
 
+	guard(mutex)(&tce->lock);
 	/* There is nothing left to be entered anywhere. */
 	if (pt->ended)
 		return 0;
+	num = find_slot(tce, iova, iova + size - 1);
 	if (num < 0)
 		return num;
 	tbl = tce->slot[num].tbl;
@@ -256,6 +259,7 @@ static void tce_unmap(struct iommufd_hw_pagetable *pt, unsigned long iova,
 	struct tce_slot *slot;
 	unsigned int i, shift;
 
+	guard(mutex)(&tce->lock);
 	for (i = 0; i < NUM_SLOTS; i++) {
 		slot = &tce->slot[i];
 		if (!slot->tbl)
@@ -280,6 +284,7 @@ static void tce_domain_free(struct iommu_domain *domain)
 	struct tce_domain *tce = to_tce(domain);
 
 	WARN_ON(!list_empty(&tce->groups));
+	mutex_destroy(&tce->lock);
 	kfree(tce);
 }
 
@@ -303,6 +308,7 @@ static struct iommu_domain *tce_alloc_domain(struct iommufd_device *idev,
 	tce = kzalloc_obj(*tce, GFP_KERNEL_ACCOUNT);
 	if (!tce)
 		return ERR_PTR(-ENOMEM);
+	mutex_init(&tce->lock);
 	INIT_LIST_HEAD(&tce->groups);
 	tce->domain.type = IOMMU_DOMAIN_UNMANAGED;
 	tce->domain.ops = &tce_domain_ops;
@@ -391,14 +397,22 @@ static int check_window(const struct iommu_table_group *tg, unsigned int num,
 }
 
 /*
- * Who holds that lock may have to wait for a user, so it is not waited for without a
- * way out.
+ * Charges for the table of a window. Who holds that lock of the process may have to
+ * wait for a user, so it is not waited for without a way out.
  */
-static struct mem_charge *charge_table(unsigned long pages)
+static struct mem_charge *charge_table(const struct iommu_table_group *tg,
+				       const struct ioasid_window *window)
 {
 	struct mem_charge *charge;
+	unsigned long bytes, pages;
 	int rc;
 
+	bytes = tg->ops->get_table_size(ilog2(window->page_size),
+					window_size(window),
+					levels_of(tg, window));
+	if (!bytes)
+		return ERR_PTR(-EINVAL);
+	pages = DIV_ROUND_UP(bytes, PAGE_SIZE);
 	charge = kzalloc_obj(*charge, GFP_KERNEL_ACCOUNT);
 	if (!charge)
 		return ERR_PTR(-ENOMEM);
@@ -509,49 +523,43 @@ static int platform_errno(long rc)
 	return rc == -ENOMEM || rc == -EINVAL ? rc : -EIO;
 }
 
-/* Makes the table of a window, which a hypervisor opens then. */
+/* Makes the table of a window, which a hypervisor opens then. Takes over *@charge. */
 static int create_table(struct tce_domain *tce, struct iommu_table_group *tg,
-			unsigned int num, const struct ioasid_window *window)
+			unsigned int num, const struct ioasid_window *window,
+			struct mem_charge **charge)
 {
 	unsigned int levels = levels_of(tg, window);
 	unsigned int shift = ilog2(window->page_size);
-	unsigned long size = window_size(window), bytes;
+	unsigned long size = window_size(window);
 	struct tce_slot *slot = &tce->slot[num];
-	struct mem_charge *charge;
 	struct iommu_table *tbl;
 	long rc;
 
-	bytes = tg->ops->get_table_size(shift, size, levels);
-	if (!bytes)
-		return -EINVAL;
-	charge = charge_table(DIV_ROUND_UP(bytes, PAGE_SIZE));
-	if (IS_ERR(charge))
-		return PTR_ERR(charge);
 	rc = ioasid_should_fail() ? -ENOMEM :
 	     tg->ops->create_table(tg, num, shift, size, levels, &tbl);
-	if (rc) {
-		mem_uncharge_later(charge);
+	if (rc)
 		return platform_errno(rc);
-	}
-	count_charge(tce, charge, true);
+	count_charge(tce, *charge, true);
 	slot->tbl = tbl;
-	slot->charge = charge;
+	slot->charge = *charge;
+	*charge = NULL;
 	slot->first = tbl->it_offset << tbl->it_page_shift;
 	slot->last = slot->first + size - 1;
 	slot->lost = false;
 	return 0;
 }
 
-/* Opens a window in all endpoints, where the first one has it. */
+/* Opens a window in all endpoints, where the first one has it. Takes over *@charge. */
 static int open_slot(struct tce_domain *tce, unsigned int num,
-		     struct ioasid_window *window, bool fixed)
+		     struct ioasid_window *window, bool fixed,
+		     struct mem_charge **charge)
 {
 	struct tce_slot *slot = &tce->slot[num];
 	struct tce_group *group;
 	int rc;
 
 	group = list_first_entry(&tce->groups, struct tce_group, entry);
-	rc = create_table(tce, group->tg, num, window);
+	rc = create_table(tce, group->tg, num, window, charge);
 	if (rc)
 		return rc;
 	rc = -EADDRINUSE;
@@ -642,20 +650,65 @@ static void close_slots(struct tce_domain *tce)
 			close_slot(tce, i);
 }
 
+/* What is needed before a page table gets its first endpoint */
+struct tce_charges {
+	struct mem_charge *of[NUM_SLOTS];
+};
+
+static void drop_charges(struct tce_charges *charges)
+{
+	unsigned int i;
+
+	for (i = 0; i < NUM_SLOTS; i++)
+		if (charges->of[i])
+			mem_uncharge_later(charges->of[i]);
+}
+
+/* Before anything is taken away, and without the lock of a page table. */
+static int charge_windows(struct tce_domain *tce,
+			  const struct iommu_table_group *tg,
+			  const struct ioasid *ioas, struct tce_charges *charges)
+{
+	const struct ioasid_window *window;
+	struct mem_charge **charge;
+
+	lockdep_assert_held(&ioas->lock);
+
+	scoped_guard(mutex, &tce->lock)
+		if (!list_empty(&tce->groups))
+			return 0;
+	list_for_each_entry(window, &ioas->windows, entry) {
+		charge = &charges->of[slot_of(tg, window)];
+		if (*charge)
+			return -EADDRINUSE;
+		*charge = charge_table(tg, window);
+		if (IS_ERR(*charge)) {
+			int rc = PTR_ERR(*charge);
+
+			*charge = NULL;
+			return rc;
+		}
+	}
+	return 0;
+}
+
 /* The default window first, because it cannot follow the other one. */
 static int open_slots(struct tce_domain *tce, struct iommu_table_group *tg,
-		      struct ioasid *ioas)
+		      struct ioasid *ioas, struct tce_charges *charges)
 {
 	struct ioasid_window *window, copy;
 	unsigned int num;
 	int rc;
+
+	lockdep_assert_held(&ioas->lock);
 
 	for (num = 0; num < NUM_SLOTS; num++)
 		list_for_each_entry(window, &ioas->windows, entry) {
 			if (slot_of(tg, window) != num)
 				continue;
 			copy = *window;
-			rc = open_slot(tce, num, &copy, true);
+			rc = open_slot(tce, num, &copy, true,
+				       &charges->of[num]);
 			if (rc) {
 				close_slots(tce);
 				return rc;
@@ -673,6 +726,7 @@ static bool tce_suits(const struct iommufd_hw_pagetable *pt,
 	struct tce_domain *tce = to_tce(pt->domain);
 	const struct tce_group *group;
 
+	guard(mutex)(&tce->lock);
 	if (list_empty(&tce->groups))
 		return true;
 	group = list_first_entry(&tce->groups, struct tce_group, entry);
@@ -699,41 +753,66 @@ static int set_windows(struct tce_domain *tce, struct iommu_table_group *tg)
 	return 0;
 }
 
-static int tce_attach(struct iommufd_hw_pagetable *pt,
-		      struct iommufd_device *idev,
-		      struct ioasid_attach_handle *handle, ioasid_t pasid)
+/*
+ * @group is taken over if this succeeds. It needs no memory but the tables' if it is
+ * the first endpoint, and none if it is not.
+ */
+static int attach_locked(struct iommufd_hw_pagetable *pt,
+			 struct tce_group *group, struct tce_charges *charges)
 {
-	struct iommu_table_group *tg = table_group_of(idev);
 	struct tce_domain *tce = to_tce(pt->domain);
-	bool joins = !list_empty(&tce->groups);
-	struct tce_group *group;
 	int rc;
 
-	/* What it had is lost. */
-	if (pt->ended)
-		return -EIO;
-	group = kzalloc_obj(*group, GFP_KERNEL_ACCOUNT);
-	if (!group)
-		return -ENOMEM;
-	group->tg = tg;
-	if (joins) {
-		rc = set_windows(tce, tg);
+	lockdep_assert_held(&tce->lock);
+
+	if (!list_empty(&tce->groups)) {
+		rc = set_windows(tce, group->tg);
 		if (!rc)
 			list_add_tail(&group->entry, &tce->groups);
-	} else {
-		tce->pt = pt;
-		list_add_tail(&group->entry, &tce->groups);
-		rc = open_slots(tce, tg, pt->ioas);
-		if (rc)
-			list_del(&group->entry);
+		return rc;
 	}
+	tce->pt = pt;
+	list_add_tail(&group->entry, &tce->groups);
+	rc = open_slots(tce, group->tg, pt->ioas, charges);
 	if (rc) {
-		kfree(group);
+		list_del(&group->entry);
 		return rc;
 	}
 	/* It is the windows that say where it ends. */
 	tce->domain.geometry.aperture_end = U64_MAX;
 	return 0;
+}
+
+static struct tce_group *group_new(struct iommufd_device *idev)
+{
+	struct tce_group *group = kzalloc_obj(*group, GFP_KERNEL_ACCOUNT);
+
+	if (group)
+		group->tg = table_group_of(idev);
+	return group;
+}
+
+static int tce_attach(struct iommufd_hw_pagetable *pt,
+		      struct iommufd_device *idev,
+		      struct ioasid_attach_handle *handle, ioasid_t pasid)
+{
+	struct tce_domain *tce = to_tce(pt->domain);
+	struct tce_group *group = group_new(idev);
+	struct tce_charges charges = {};
+	int rc;
+
+	if (!group)
+		return -ENOMEM;
+	rc = charge_windows(tce, group->tg, pt->ioas, &charges);
+	if (!rc) {
+		guard(mutex)(&tce->lock);
+		/* What it had may be lost: it suits nobody. */
+		rc = pt->ended ? -EINVAL : attach_locked(pt, group, &charges);
+	}
+	drop_charges(&charges);
+	if (rc)
+		kfree(group);
+	return rc;
 }
 
 static struct tce_group *find_group(struct tce_domain *tce,
@@ -747,20 +826,21 @@ static struct tce_group *find_group(struct tce_domain *tce,
 	return NULL;
 }
 
-static void tce_detach(struct iommufd_hw_pagetable *pt,
-		       struct iommufd_device *idev, ioasid_t pasid)
+static void detach_locked(struct iommufd_hw_pagetable *pt,
+			  struct iommu_table_group *tg)
 {
-	struct iommu_table_group *tg = table_group_of(idev);
 	struct tce_domain *tce = to_tce(pt->domain);
 	struct tce_group *group = find_group(tce, tg);
 	unsigned int i;
+
+	lockdep_assert_held(&tce->lock);
 
 	/* It was lost when it should have been replaced. */
 	if (!group)
 		return;
 	if (list_is_singular(&tce->groups)) {
 		close_slots(tce);
-		pt->ended = true;
+		WRITE_ONCE(pt->ended, true);
 	} else {
 		/* What hardware still knows must not be freed with the others. */
 		for (i = 0; i < NUM_SLOTS; i++)
@@ -775,14 +855,80 @@ static void tce_detach(struct iommufd_hw_pagetable *pt,
 		WARN_ON(tg->tables[i]);
 }
 
-/* There is a gap: an endpoint cannot have two tables for a window. */
+static void tce_detach(struct iommufd_hw_pagetable *pt,
+		       struct iommufd_device *idev, ioasid_t pasid)
+{
+	struct tce_domain *tce = to_tce(pt->domain);
+
+	guard(mutex)(&tce->lock);
+	detach_locked(pt, table_group_of(idev));
+}
+
+/*
+ * There is a gap: an endpoint cannot have two tables for a window. An old table that
+ * others use as well is there for it again if the new one fails.
+ */
+static int replace_locked(struct iommufd_hw_pagetable *pt,
+			  struct iommufd_hw_pagetable *old,
+			  struct iommufd_device *idev, struct tce_group *group,
+			  struct tce_charges *charges)
+{
+	int rc;
+
+	/* Nothing has been done yet, so that it can be tried again. */
+	if (pt->ended) {
+		kfree(group);
+		return -EBUSY;
+	}
+	detach_locked(old, group->tg);
+	rc = attach_locked(pt, group, charges);
+	if (!rc)
+		return 0;
+	if (!old->ended) {
+		if (!attach_locked(old, group, NULL))
+			return rc;
+		dev_err(idev->dev,
+			"cannot go back to the old DMA windows: DMA stays blocked\n");
+	}
+	kfree(group);
+	return rc;
+}
+
+/*
+ * Maps may be under way in both tables, and either may be about to lose its last
+ * endpoint. What can fail without the platform does so before.
+ */
 static int tce_replace(struct iommufd_hw_pagetable *pt,
 		       struct iommufd_hw_pagetable *old,
 		       struct iommufd_device *idev,
 		       struct ioasid_attach_handle *handle, ioasid_t pasid)
 {
-	tce_detach(old, idev, pasid);
-	return tce_attach(pt, idev, handle, pasid);
+	struct tce_domain *one = to_tce(pt->domain);
+	struct tce_domain *two = to_tce(old->domain);
+	struct tce_charges charges = {};
+	struct tce_group *group;
+	int rc;
+
+	if (WARN_ON_ONCE(pt == old))
+		return -EBUSY;
+	group = group_new(idev);
+	if (!group)
+		return -ENOMEM;
+	rc = charge_windows(one, group->tg, pt->ioas, &charges);
+	if (rc) {
+		kfree(group);
+		drop_charges(&charges);
+		return rc;
+	}
+	if (one > two)
+		swap(one, two);
+	mutex_lock(&one->lock);
+	mutex_lock_nested(&two->lock, SINGLE_DEPTH_NESTING);
+	rc = replace_locked(pt, old, idev, group, &charges);
+	mutex_unlock(&two->lock);
+	mutex_unlock(&one->lock);
+	drop_charges(&charges);
+	return rc;
 }
 
 static int tce_ranges(struct iommufd_device *idev,
@@ -827,10 +973,13 @@ static int tce_window_create(struct iommufd_hw_pagetable *pt,
 {
 	struct tce_domain *tce = to_tce(pt->domain);
 	struct iommu_table_group *tg;
+	struct mem_charge *charge;
 	int num, rc;
 
+	guard(mutex)(&tce->lock);
+	/* It has ended, and nobody will miss the window. */
 	if (list_empty(&tce->groups))
-		return -EIO;
+		return 1;
 	tg = list_first_entry(&tce->groups, struct tce_group, entry)->tg;
 	num = choose_slot(tce, tg, window, fixed);
 	rc = check_window(tg, num, window);
@@ -842,15 +991,23 @@ static int tce_window_create(struct iommufd_hw_pagetable *pt,
 	/* To make the default window anew would close the other one. */
 	if (!num && below_hypervisor() && tce->slot[1].tbl)
 		return -EBUSY;
-	return open_slot(tce, num, window, fixed);
+	charge = charge_table(tg, window);
+	if (IS_ERR(charge))
+		return PTR_ERR(charge);
+	rc = open_slot(tce, num, window, fixed, &charge);
+	if (charge)
+		mem_uncharge_later(charge);
+	return rc;
 }
 
 static void tce_window_remove(struct iommufd_hw_pagetable *pt,
 			      const struct ioasid_window *window)
 {
 	struct tce_domain *tce = to_tce(pt->domain);
-	int num = find_slot(tce, window->first, window->last);
+	int num;
 
+	guard(mutex)(&tce->lock);
+	num = find_slot(tce, window->first, window->last);
 	if (num < 0)
 		return;
 	close_slot(tce, num);
