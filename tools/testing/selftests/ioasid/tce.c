@@ -215,6 +215,130 @@ TEST_F(tce, dynamic_window)
 	EXPECT_TRUE(reaches(&self->dev, base, self->mem));
 }
 
+/* ---- large pages ---- */
+
+#define POOL_PAGES 48
+
+/* Where memory lies, by its first page; 0 if the kernel does not say */
+static __u64 physical(const char *mem)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	__u64 entry = 0;
+
+	if (pread(fd, &entry, 8, (uintptr_t)mem / PAGE * 8) != 8)
+		entry = 0;
+	close(fd);
+	return (entry & ((1ULL << 55) - 1)) * PAGE;
+}
+
+/* The huge page of the pool at a physical address, or -1 */
+static int page_at(char *pool, __u64 phys)
+{
+	int i;
+
+	for (i = 0; i < POOL_PAGES; i++)
+		if (physical(pool + i * HUGE_SIZE) == phys)
+			return i;
+	return -1;
+}
+
+/* How many huge pages from @phys on are in the pool, and at most @num */
+static int run_at(char *pool, __u64 phys, int num)
+{
+	int i;
+
+	for (i = 0; i < num && page_at(pool, phys + i * HUGE_SIZE) >= 0; i++)
+		;
+	return i;
+}
+
+/*
+ * Memory of one large page of an IOMMU, which is one run and aligned, made of huge
+ * pages as they happen to lie. Return: NULL if they do not.
+ */
+static char *large_page(size_t size)
+{
+	int fd = memfd_create("large", MFD_CLOEXEC | MFD_HUGETLB);
+	int num = size / HUGE_SIZE, i, k;
+	char *pool, *mem = NULL;
+	__u64 phys = 0;
+
+	if (fd < 0 || ftruncate(fd, POOL_PAGES * HUGE_SIZE))
+		return NULL;
+	pool = mmap(NULL, POOL_PAGES * HUGE_SIZE, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (pool == MAP_FAILED)
+		pool = NULL;
+	for (i = 0; pool && !mem && i < POOL_PAGES; i++) {
+		phys = physical(pool + i * HUGE_SIZE);
+		if (!phys || phys % size || run_at(pool, phys, num) < num)
+			continue;
+		mem = mmap(NULL, 2 * size, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		mem += -(uintptr_t)mem % size;
+	}
+	for (k = 0; mem && k < num; k++)
+		if (mmap(mem + k * HUGE_SIZE, HUGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED, fd,
+			 page_at(pool, phys + k * HUGE_SIZE) * HUGE_SIZE) ==
+		    MAP_FAILED)
+			mem = NULL;
+	if (pool)
+		munmap(pool, POOL_PAGES * HUGE_SIZE);
+	close(fd);
+	return mem;
+}
+
+static void window_of_large_pages(struct __test_metadata *_metadata,
+				  struct _test_data_tce *self, __u64 size)
+{
+	struct iommu_ioasid_info info;
+	__u64 base = 0, other = 0;
+	char *small, *mem;
+
+	if (!(self->info.window_page_sizes & size))
+		SKIP(return, "no such pages");
+	mem = large_page(size);
+	if (!mem)
+		SKIP(return, "no memory that is so contiguous");
+	small = mem_alloc(size);
+	ASSERT_NE(NULL, small);
+	ASSERT_EQ(0, attach(self));
+	ASSERT_EQ(0, create(self, 0, size, &base, 64 * size));
+	ASSERT_EQ(0, map_at(self, mem, base + size, size));
+	EXPECT_TRUE(reaches(&self->dev, base + size, mem));
+	EXPECT_TRUE(reaches(&self->dev, base + 2 * size - COPY,
+			    mem + size - COPY));
+	EXPECT_TRUE(out_of_reach(&self->dev, base, mem));
+	/* Parts of a page, and memory that makes none */
+	EXPECT_EQ(-EINVAL, map_at(self, mem, base + 4 * size, size / 2));
+	EXPECT_EQ(-EINVAL, map_at(self, mem, base + 4 * size + size / 2,
+				  size));
+	EXPECT_EQ(-EINVAL, map_at(self, small, base + 4 * size, size));
+	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
+	EXPECT_EQ(size, info.mapped_bytes);
+	/* It is all there for the next device. */
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
+	ASSERT_EQ(0, attach(self));
+	EXPECT_TRUE(reaches(&self->dev, base + size, mem));
+	EXPECT_EQ(-ENOSPC, create(self, 0, TCE_64K, &other, GIB));
+	ASSERT_EQ(0, unmap_at(self, base + size, size));
+	EXPECT_TRUE(out_of_reach(&self->dev, base + size, mem));
+	EXPECT_EQ(0, drop(self, base));
+}
+
+TEST_F(tce, pages_of_2m)
+{
+	window_of_large_pages(_metadata, self, 2 * MIB);
+}
+
+TEST_F(tce, pages_of_16m)
+{
+	window_of_large_pages(_metadata, self, 16 * MIB);
+}
+
+/* ---- the default window ---- */
+
 /* The default window gives way, and comes back. */
 TEST_F(tce, default_window)
 {
@@ -579,6 +703,37 @@ static int eeh(struct _test_data_tce *self, __u32 op, __u32 *state)
 	return rc;
 }
 
+#define EEH_FREEZE "/sys/kernel/debug/ioasid_test_freeze"
+
+/* What VFIO_EEH_PE_GET_STATE says of an endpoint */
+#define EEH_NORMAL 0
+#define EEH_FROZEN 2
+#define EEH_DMA_FROZEN 4
+
+static __u32 eeh_state(struct _test_data_tce *self)
+{
+	__u32 state = 77;
+
+	return eeh(self, IOMMU_EEH_GET_STATE, &state) ? 99 : state;
+}
+
+/* As a program does it that cannot go on with what the device has done */
+static int eeh_reset(struct _test_data_tce *self)
+{
+	int rc = eeh(self, IOMMU_EEH_RESET_HOT, NULL);
+
+	if (!rc)
+		rc = eeh(self, IOMMU_EEH_RESET_DEACTIVATE, NULL);
+	return rc ? rc : eeh(self, IOMMU_EEH_CONFIGURE, NULL);
+}
+
+static bool works(struct _test_data_tce *self)
+{
+	return !dev_take_over(&self->dev) &&
+	       reaches(&self->dev, TEST_IOVA, self->mem);
+}
+
+/* A frozen endpoint is reported, and recovered in either way. */
 TEST_F(tce, eeh)
 {
 	__u32 state = 77;
@@ -588,16 +743,26 @@ TEST_F(tce, eeh)
 	if (rc == -ENODEV)
 		SKIP(return, "the host bridge does not freeze endpoints");
 	ASSERT_EQ(0, rc);
-	EXPECT_EQ(0, state);
+	EXPECT_EQ(EEH_NORMAL, state);
 	ASSERT_EQ(0, attach(self));
 	ASSERT_EQ(0, map_at(self, self->mem, TEST_IOVA, PAGE));
-	ASSERT_EQ(0, eeh(self, IOMMU_EEH_RESET_HOT, NULL));
-	ASSERT_EQ(0, eeh(self, IOMMU_EEH_RESET_DEACTIVATE, NULL));
-	ASSERT_EQ(0, eeh(self, IOMMU_EEH_CONFIGURE, NULL));
-	ASSERT_EQ(0, eeh(self, IOMMU_EEH_GET_STATE, &state));
-	EXPECT_EQ(0, state);
-	ASSERT_EQ(0, dev_take_over(&self->dev));
-	EXPECT_TRUE(reaches(&self->dev, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, eeh_reset(self));
+	EXPECT_EQ(EEH_NORMAL, eeh_state(self));
+	EXPECT_TRUE(works(self));
+
+	ASSERT_EQ(0, file_write(EEH_FREEZE, self->dev.name));
+	EXPECT_EQ(EEH_FROZEN, eeh_state(self));
+	EXPECT_EQ(0, eeh(self, IOMMU_EEH_UNFREEZE_IO, NULL));
+	EXPECT_EQ(EEH_DMA_FROZEN, eeh_state(self));
+	EXPECT_EQ(0, eeh(self, IOMMU_EEH_UNFREEZE_DMA, NULL));
+	EXPECT_EQ(EEH_NORMAL, eeh_state(self));
+	EXPECT_TRUE(works(self));
+
+	ASSERT_EQ(0, file_write(EEH_FREEZE, self->dev.name));
+	EXPECT_EQ(EEH_FROZEN, eeh_state(self));
+	ASSERT_EQ(0, eeh_reset(self));
+	EXPECT_EQ(EEH_NORMAL, eeh_state(self));
+	EXPECT_TRUE(works(self));
 }
 
 TEST_HARNESS_MAIN
