@@ -77,17 +77,18 @@ run_guest()
 	tests=$logs/tests
 	rm -rf "$tests"
 	mkdir -p "$tests"
+	machine "${guest_machine[$1]}"
 	limit=${IOASID_LIMIT:-${guest_limit[$1]:-$(sed -n 's/^timeout=//p' "$repo/tools/testing/selftests/ioasid/settings")}}
+	limit=$((${limit:-300} * machine_slow))
 	for name in ${guest_tests[$1]}; do
 		if ! [ -x "$programs/$name" ]; then
 			say "there is no test program $name in $programs"
 			return 1
 		fi
 		cp "$programs/$name" "$tests/"
-		echo "$name ${limit:-300} $(cat "$programs/$name.arguments" 2>/dev/null)"
+		echo "$name $limit $(cat "$programs/$name.arguments" 2>/dev/null)"
 	done >"$tests/list"
 	"$repo/scripts/build-initramfs" "$kernel" check "$tests" "$logs/initramfs" || return 1
-	machine "${guest_machine[$1]}"
 	append="iommu.debug_pagealloc=1"
 	if [ "$machine_iommu" != no ]; then devices=("${machine_devices[@]}"); fi
 	if [ -n "$machine_slot" ]; then append+=" hotplug_port=$machine_slot"; fi
@@ -100,7 +101,7 @@ run_guest()
 	# Without KASAN, what SLUB checks is all there is.
 	if kernel_has KASAN; then append+=" ${slab_debug:-}"; fi
 	if [ "${guest_icount[$1]:-0}" = 1 ]; then silence=600; fi
-	IOASID_MACHINE=${guest_machine[$1]} IOASID_TIMEOUT=${IOASID_TIMEOUT:-1500} \
+	IOASID_MACHINE=${guest_machine[$1]} IOASID_TIMEOUT=${IOASID_TIMEOUT:-$((1500 * machine_slow))} \
 		IOASID_ICOUNT=${guest_icount[$1]:-0} IOASID_SILENCE=${IOASID_SILENCE:-$silence} \
 		IOASID_APPEND="$append ${guest_append[$1]:-} ${IOASID_APPEND:-}" \
 		"$repo/scripts/run-qemu" "$kernel" "$logs/initramfs" "$logs" \

@@ -15,10 +15,6 @@ test_devices=(
 	-device "pcie-root-port,id=rp-free,addr=9.0,chassis=2,slot=2"
 )
 
-# Others count locked memory, want a device of each kind in a group, or map where
-# there is no window.
-power_tests="tce release windows dma interrupts prereg"
-
 # machine <name>
 # Sets machine_arch (see scripts/arch.sh), machine_options (for QEMU), machine_devices
 # (behind its IOMMU, besides one at 4.0 of the first bus if machine_iommu is "yes"),
@@ -28,9 +24,8 @@ power_tests="tce release windows dma interrupts prereg"
 # devices), machine_slot (of those, the port that is free), machine_disk (the bus that
 # gets a disk), machine_output (in place of the
 # architecture's qemu_output), machine_iort (whether its firmware tables are to be
-# mended, see scripts/nesting-iort), machine_tests (the programs that are run on it, if
-# not all) and machine_lacks (why QEMU here cannot be this
-# machine, or nothing).
+# mended, see scripts/nesting-iort), machine_slow (how many times as long as elsewhere
+# tests may take) and machine_lacks (why QEMU here cannot be this machine, or nothing).
 # shellcheck disable=SC2034 # for the scripts that read this file
 machine()
 {
@@ -46,7 +41,7 @@ machine()
 	machine_disk=
 	machine_output=()
 	machine_iort=no
-	machine_tests=
+	machine_slow=1
 	machine_lacks=
 	machine_qemu=
 	machine_append="intel_iommu=on,sm_on"
@@ -93,16 +88,16 @@ machine()
 	# Below a hypervisor; each host bridge is a partitionable endpoint.
 	tce)	machine_arch=ppc64le
 		machine_slot=
-		machine_options=(-M "$pseries" -global "edu.dma_mask=$all_addresses")
+		machine_options=(-M "$pseries" -global "edu.dma_mask=$all_addresses"
+			-global spapr-pci-host-bridge.dma_win_size=0x80000000)
 		machine_append=
 		machine_devices=(-device "spapr-pci-host-bridge,index=1,id=one" -device "edu,bus=one.0,addr=1.0"
 			-device "spapr-pci-host-bridge,index=2,id=two"
 			-device "edu,bus=two.0,addr=1.0" -device "edu,bus=two.0,addr=2.0"
 			-device "spapr-pci-host-bridge,index=3,id=three"
-			-device "edu,bus=three.0,addr=1.0" -device "pci-testdev,bus=three.0,addr=2.0"
+			-device "edu,bus=three.0,addr=1.0" -device "pci-serial,bus=three.0,addr=2.0"
 			-device "spapr-pci-host-bridge,index=4,id=four")
-		machine_disk=four.0
-		machine_tests=$power_tests ;;
+		machine_disk=four.0 ;;
 	# On bare metal
 	tce-powernv)
 		machine_arch=ppc64le
@@ -116,9 +111,15 @@ machine()
 		machine_output=(-device "virtio-serial-pci,bus=pcie.5" -device "virtconsole,chardev=output")
 		machine_devices=(
 			-device "pcie-pci-bridge,bus=pcie.0,id=zero" -device "edu,bus=zero,addr=1.0"
-			-device "pcie-pci-bridge,bus=pcie.1,id=one" -device "edu,bus=one,addr=1.0")
+			-device "pcie-pci-bridge,bus=pcie.1,id=one" -device "edu,bus=one,addr=1.0"
+			-device "pcie-pci-bridge,bus=pcie.3,id=three"
+			-device "edu,bus=three,addr=1.0" -device "edu,bus=three,addr=2.0"
+			-device "pcie-pci-bridge,bus=pcie.4,id=four"
+			-device "edu,bus=four,addr=1.0" -device "virtio-rng-pci,disable-legacy=on,bus=four,addr=2.0")
 		machine_disk=pcie.2
-		machine_tests=$power_tests ;;
+		machine_slow=3
+		# Before, its CPUs have no radix tables, and other huge pages.
+		new_qemu qemu-system-ppc64 "powernv with radix tables" ;;
 	*)	die "there is no machine $1; see scripts/machines.sh" ;;
 	esac
 }

@@ -330,7 +330,7 @@ TEST_F(batch, memlock_limit)
 
 	if (self->child)
 		return;
-	limit.rlim_cur = self->counts.locked + 8 * PAGE;
+	limit.rlim_cur = self->counts.locked + tables_charged() + 8 * PAGE;
 	limit.rlim_max = limit.rlim_cur;
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
 	ASSERT_EQ(0, drop_ipc_lock());

@@ -373,6 +373,15 @@ int dev_dma_copy(struct dma_device *dev, __u64 from, __u64 to, size_t length)
 #define ECAP_FIRST_STAGE	0x800000000000ULL
 #define SMMUV3_FIRST_STAGE	0x2
 
+unsigned int dev_num_windows(const struct dma_device *dev, int iommu)
+{
+	struct iommu_device_info info = {};
+
+	if (iommu_device_info(iommu, dev->dev_id, &info))
+		return 0;
+	return info.num_windows;
+}
+
 bool dev_has_write_only(const struct dma_device *dev, int iommu)
 {
 	union {

@@ -95,6 +95,9 @@ int dev_irq(struct dma_device *dev, __u32 index, unsigned int number,
 	    int eventfd);
 bool dev_translates_msi(const struct dma_device *dev);
 
+/* How many windows its DMA has to go through one of, 0 for most IOMMUs */
+unsigned int dev_num_windows(const struct dma_device *dev, int iommu);
+
 /* Whether its IOMMU can refuse reads and still allow writes. */
 bool dev_has_write_only(const struct dma_device *dev, int iommu);
 

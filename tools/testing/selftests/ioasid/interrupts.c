@@ -43,6 +43,7 @@ FIXTURE(interrupts) {
 FIXTURE_VARIANT(interrupts) {
 	int (*change)(struct _test_data_interrupts *self, unsigned int number);
 	bool detaches;
+	bool replaces;
 };
 
 static int map_page(struct _test_data_interrupts *self, __u32 ioasid,
@@ -113,6 +114,7 @@ FIXTURE_VARIANT_ADD(interrupts, unmap_all) {
 
 FIXTURE_VARIANT_ADD(interrupts, replace) {
 	.change = replace,
+	.replaces = true,
 };
 
 FIXTURE_VARIANT_ADD(interrupts, detach) {
@@ -122,6 +124,7 @@ FIXTURE_VARIANT_ADD(interrupts, detach) {
 
 FIXTURE_VARIANT_ADD(interrupts, everything) {
 	.change = everything,
+	.replaces = true,
 };
 
 static int prepare(struct _test_data_interrupts *self, unsigned int number)
@@ -220,6 +223,9 @@ TEST_F_TIMEOUT(interrupts, none_is_lost, 240)
 
 	if (variant->detaches && dev_translates_msi(&self->dev))
 		SKIP(return, "messages go through the page table");
+	/* Those of SMMUv3 do, and its driver makes the old entry invalid first. */
+	if (variant->replaces && dev_translates_msi(&self->dev))
+		SKIP(return, "the driver has a gap between two page tables");
 	ASSERT_EQ(0, pthread_create(&thread, NULL, make_changes, &changes));
 	sent = send(self, &lost);
 	__atomic_store_n(&self->stop, true, __ATOMIC_RELAXED);

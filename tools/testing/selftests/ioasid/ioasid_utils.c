@@ -579,7 +579,8 @@ static long find_number(const char *text, const char *key)
 }
 
 /* What page tables count as, of all contexts that this process has open */
-static long tables_charged(void)
+/* What tables of windows are charged for, in all contexts that have a file here */
+long tables_charged(void)
 {
 	char path[320], text[16384];
 	const char *at;
@@ -627,9 +628,12 @@ int counts_read(struct counts *counts)
 	rc = file_read("/proc/self/status", text, sizeof(text));
 	if (rc < 0)
 		return rc;
-	counts->locked = find_number(text, "VmLck") * 1024 - tables_charged();
+	counts->locked = find_number(text, "VmLck") * 1024;
 	counts->pinned = find_number(text, "VmPin") * 1024;
-	return counts->locked < 0 || counts->pinned < 0 ? -ENOENT : 0;
+	if (counts->locked < 0 || counts->pinned < 0)
+		return -ENOENT;
+	counts->locked -= tables_charged();
+	return 0;
 }
 
 /* VmLck of another process, in bytes, or a negative errno */

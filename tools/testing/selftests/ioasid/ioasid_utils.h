@@ -110,6 +110,7 @@ struct counts {
 	long pinned;
 };
 
+long tables_charged(void);
 int counts_read(struct counts *counts);
 bool counts_equal(const struct counts *a, const struct counts *b);
 bool counts_settle(const struct counts *want, struct counts *now);

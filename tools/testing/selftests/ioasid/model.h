@@ -48,7 +48,9 @@
 /* Plain DMA, then PASIDs */
 #define NUM_SLOTS	4
 /* What a device moves at most in one operation, in bytes */
-#define MAX_DMA		(4 * PAGE)
+/* Its buffer has room for that from any offset below it. */
+#define MAX_DMA		(4 * PAGE < IOASID_TEST_BUFFER_SIZE / 2 ? \
+			 4 * PAGE : IOASID_TEST_BUFFER_SIZE / 2)
 #define HISTORY		10
 
 #define lengthof(array)	(sizeof(array) / sizeof((array)[0]))
