@@ -6,7 +6,7 @@
 export V LINUX IOASID_BASE IOASID_CACHE TESTS PLATFORM IOMMU
 export ROW CANDIDATE OP BENCH_CSV BENCH_IOMMU
 
-.PHONY: help demo demo-vmm check check-all lint coverage bench bench-profile bench-scaling overlay unoverlay clean distclean
+.PHONY: help demo demo-vmm check check-all lint coverage bench bench-profile bench-scaling platform-table overlay unoverlay clean distclean
 
 help:
 	@echo 'make demo                    run a small program on a device behind an IOMMU, in QEMU'
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench                   count what maps, unmaps and attaches cost, here and in stock Linux'
 	@echo 'make bench-scaling           time maps and unmaps by two threads at once against one'
 	@echo 'make bench-profile ROW=<row> show in which functions of the kernel a row of it is spent'
+	@echo 'make platform-table          put the results of the last runs into the README'
 	@echo 'make overlay LINUX=<tree>    put this into an unpacked Linux 7.2 or 7.3'
 	@echo 'make unoverlay LINUX=<tree>  take it out again'
 	@echo 'make clean                   remove what was built; "distclean" removes the sources, too'
@@ -64,6 +65,9 @@ bench-scaling:
 
 coverage:
 	@scripts/coverage
+
+platform-table:
+	@scripts/platform-table take
 
 overlay:
 	@scripts/overlay apply '$(LINUX)'

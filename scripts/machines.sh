@@ -75,6 +75,7 @@ machine()
 		machine_append= ;;
 	test-arm64 | test-arm64-64k)
 		machine_arch=${1#test-}
+		machine_slow=2
 		machine_iommu=no
 		machine_slot=
 		machine_options=(-M "virt,gic-version=3")
@@ -154,6 +155,7 @@ use_smmuv3()
 
 	if [ "$1" != nested ]; then version=-9.1; fi
 	machine_arch=arm64
+	machine_slow=2
 	machine_options=(-M "virt$version,gic-version=3,iommu=smmuv3" -global "arm-smmuv3.stage=$1"
 			 -bios /usr/share/qemu-efi-aarch64/QEMU_EFI.fd)
 	machine_append="acpi=force"

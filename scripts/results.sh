@@ -19,7 +19,7 @@ failed=0
 skipped=0
 failures=()
 platform=host
-declare -A passed_on=()
+declare -A passed_on=() results_of=()
 group=
 groups=0
 group_lines=0
@@ -72,6 +72,9 @@ record()
 		why="skipped, which tests/expected does not allow: ${why:-no reason given}"
 	fi
 	group_lines=$((group_lines + 1))
+	if [ "$verdict" = fail ] || [ "${beside:-no}" = no ]; then
+		results_of[$group $verdict]=$((${results_of[$group $verdict]:-0} + 1))
+	fi
 	case $verdict in
 	pass)	passed=$((passed + 1))
 		passed_on[$platform]=$((${passed_on[$platform]:-0} + 1))
@@ -159,6 +162,23 @@ tap_complete()
 		record fail "plan" "$tap_plan tests planned, $tap_results reported"
 	fi
 	if [ -n "${1:-}" ] && [ $group_lines -eq 0 ]; then record fail "results" "there are none"; fi
+}
+
+# beside=yes says that a test is not one of the group's own.
+# group_results <platform> <group>...: prints a line for each that there is, with how
+# many tests passed, failed, and were skipped
+group_results()
+{
+	local on=$1 name counts verdict
+
+	shift
+	for name; do
+		counts=
+		for verdict in pass fail skip; do
+			counts+=" ${results_of[$on/$name $verdict]:-0}"
+		done
+		if [ "$counts" != " 0 0 0" ]; then echo "$on $name$counts"; fi
+	done
 }
 
 # Whether so much of a platform passed as was expected: check_minimum <platform>
