@@ -885,8 +885,8 @@ TEST_F_TIMEOUT(nesting, attach_keeps_nobody_waiting, 120)
 	__u32 sibling, other;
 	pthread_t thread;
 
-	/* As many as the default window has room for */
-	if (dev_num_windows(&self->dev, self->iommu))
+	/* Nothing goes beyond 2 GiB, where windows end and messages go. */
+	if (PAGE > 4096)
 		attacher.many = (1U << 30) / PAGE - IOMMU_MAP_BATCH_MAX;
 	ASSERT_EQ(0, ioasid_alloc_child(self->iommu, self->root, &sibling));
 	ASSERT_EQ(0, ioasid_alloc(self->iommu, &other));
