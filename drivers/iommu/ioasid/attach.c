@@ -159,6 +159,12 @@ static bool slot_is_at(const struct ioasid_slot *slot,
 	return slot->ioas == target->ioas && slot->pt->automatic;
 }
 
+static bool backend_suits(const struct iommufd_hw_pagetable *pt,
+			  const struct iommufd_device *idev)
+{
+	return !pt->backend->suits || pt->backend->suits(pt, idev);
+}
+
 /*
  * In some IOMMUs the tables of a device's plain DMA and of its PASIDs must be of
  * one kind. Functions of an SR-IOV device share its page requests, which nobody
@@ -174,8 +180,7 @@ static int check_table(struct ioasid_group *group,
 	lockdep_assert_held(&group->lock);
 
 	/* A nested table is for one IOMMU, and drivers notice that late. */
-	if (!pgtable_suits(pt, idev) || READ_ONCE(pt->ended) ||
-	    (pt->backend->suits && !pt->backend->suits(pt, idev)) ||
+	if (!pgtable_suits(pt, idev) || !backend_suits(pt, idev) ||
 	    (pt->parent && pt->iommu_dev != idev->dev->iommu->iommu_dev))
 		return -EINVAL;
 	if (pt->fault && dev_is_pci(idev->dev) &&
@@ -652,8 +657,7 @@ static struct iommufd_hw_pagetable *get_table(struct target *target,
 	if (target->id)
 		return get_named_table(target);
 	list_for_each_entry(pt, &ioas->tables, entry)
-		if (pgtable_fits(pt, idev) && !READ_ONCE(pt->ended) &&
-		    (!pt->backend->suits || pt->backend->suits(pt, idev)) &&
+		if (pgtable_fits(pt, idev) && backend_suits(pt, idev) &&
 		    pt->iommu_dev == idev->dev->iommu->iommu_dev) {
 			pgtable_get(pt);
 			return pt;

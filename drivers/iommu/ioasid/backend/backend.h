@@ -36,8 +36,8 @@ struct iova_ranges;
  *                @pasid it is to be usable with PASIDs, with @dirty it must be
  *                able to tell what is written. Return: it, or an error pointer;
  *                -EOPNOTSUPP: the IOMMU cannot.
- * @suits: Whether a page table can be given to a device besides those that have it;
- *         NULL if only @attach can tell.
+ * @suits: Whether a page table can be given to a device besides those that have it,
+ *         which nobody can if it has ended; NULL if only @attach can tell.
  * @map: Enters a physically contiguous range into a page table, all of it or nothing;
  *       NULL, as @unmap, if iommu_map() and iommu_unmap_fast() do. Return: 0 or as
  *       iommu_map().

@@ -107,9 +107,16 @@ static struct tce_domain *to_tce(struct iommu_domain *domain)
 	return container_of(domain, struct tce_domain, domain);
 }
 
-static struct iommu_table_group *table_group_of(struct iommufd_device *idev)
+static struct iommu_table_group *
+table_group_of(const struct iommufd_device *idev)
 {
 	return iommu_group_get_iommudata(idev->group->group);
+}
+
+/* It decides what the windows are like. */
+static struct iommu_table_group *first_endpoint(const struct tce_domain *tce)
+{
+	return list_first_entry(&tce->groups, struct tce_group, entry)->tg;
 }
 
 static bool below_hypervisor(void)
@@ -558,8 +565,7 @@ static int open_slot(struct tce_domain *tce, unsigned int num,
 	struct tce_group *group;
 	int rc;
 
-	group = list_first_entry(&tce->groups, struct tce_group, entry);
-	rc = create_table(tce, group->tg, num, window, charge);
+	rc = create_table(tce, first_endpoint(tce), num, window, charge);
 	if (rc)
 		return rc;
 	rc = -EADDRINUSE;
@@ -721,19 +727,18 @@ static int open_slots(struct tce_domain *tce, struct iommu_table_group *tg,
 static bool tce_suits(const struct iommufd_hw_pagetable *pt,
 		      const struct iommufd_device *idev)
 {
-	const struct iommu_table_group *tg =
-		iommu_group_get_iommudata(idev->group->group);
+	const struct iommu_table_group *tg = table_group_of(idev);
 	struct tce_domain *tce = to_tce(pt->domain);
-	const struct tce_group *group;
+	const struct iommu_table_group *first;
 
 	guard(mutex)(&tce->lock);
 	if (list_empty(&tce->groups))
-		return true;
-	group = list_first_entry(&tce->groups, struct tce_group, entry);
-	return !below_hypervisor() && group->tg->ops == tg->ops &&
-	       group->tg->tce32_start == tg->tce32_start &&
-	       group->tg->tce32_size == tg->tce32_size &&
-	       page_sizes(group->tg) == page_sizes(tg);
+		return !pt->ended;
+	first = first_endpoint(tce);
+	return !below_hypervisor() && first->ops == tg->ops &&
+	       first->tce32_start == tg->tce32_start &&
+	       first->tce32_size == tg->tce32_size &&
+	       page_sizes(first) == page_sizes(tg);
 }
 
 static int set_windows(struct tce_domain *tce, struct iommu_table_group *tg)
@@ -980,7 +985,7 @@ static int tce_window_create(struct iommufd_hw_pagetable *pt,
 	/* It has ended, and nobody will miss the window. */
 	if (list_empty(&tce->groups))
 		return 1;
-	tg = list_first_entry(&tce->groups, struct tce_group, entry)->tg;
+	tg = first_endpoint(tce);
 	num = choose_slot(tce, tg, window, fixed);
 	rc = check_window(tg, num, window);
 	if (rc)
