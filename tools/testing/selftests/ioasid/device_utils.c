@@ -433,6 +433,15 @@ int bus_unbind(const char *bus, const char *name)
 	return file_write(path, name);
 }
 
+int bus_device_set(const char *bus, const char *name, const char *file,
+		   const char *text)
+{
+	char path[320];
+
+	snprintf(path, sizeof(path), "%s/devices/%s/%s", bus, name, file);
+	return file_write(path, text);
+}
+
 /* Gives it the driver that claims it, if that one wants it now. */
 int bus_probe(const char *bus, const char *name)
 {

@@ -104,6 +104,8 @@ bool dev_has_write_only(const struct dma_device *dev, int iommu);
 /* Drivers of a device of that bus, which need not be one that does DMA */
 void bus_driver(const char *bus, const char *name, char *driver, size_t size);
 int bus_unbind(const char *bus, const char *name);
+int bus_device_set(const char *bus, const char *name, const char *file,
+		   const char *text);
 int bus_probe(const char *bus, const char *name);
 
 #endif

@@ -413,6 +413,19 @@ int ioasid_ranges(int iommu, __u32 ioasid, struct iommu_range *ranges,
 	return rc;
 }
 
+/* Whether these ranges may be mapped, and no others */
+bool ioasid_permits(int iommu, __u32 ioasid, const struct iommu_range *ranges,
+		    __u32 num)
+{
+	struct iommu_range *found = calloc(num + 1, sizeof(*found));
+	__u32 room = num + 1;
+	bool same = found && !ioasid_ranges(iommu, ioasid, found, &room) &&
+		    room == num && !memcmp(found, ranges, num * sizeof(*ranges));
+
+	free(found);
+	return same;
+}
+
 int event_open(int iommu)
 {
 	struct iommu_event_fd cmd = { .size = sizeof(cmd) };
@@ -578,7 +591,6 @@ static long find_number(const char *text, const char *key)
 	return -1;
 }
 
-/* What page tables count as, of all contexts that this process has open */
 /* What tables of windows are charged for, in all contexts that have a file here */
 long tables_charged(void)
 {

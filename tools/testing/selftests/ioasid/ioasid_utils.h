@@ -77,6 +77,8 @@ int ioasid_batch(int iommu, __u32 ioasid,
 int ioasid_window_create(int iommu, __u32 ioasid, __u32 flags, __u64 page_size,
 			 __u64 *iova, __u64 length);
 int ioasid_window_remove(int iommu, __u32 ioasid, __u64 iova);
+bool ioasid_permits(int iommu, __u32 ioasid, const struct iommu_range *ranges,
+		    __u32 num);
 int ioasid_ranges(int iommu, __u32 ioasid, struct iommu_range *ranges,
 		  __u32 *num);
 int event_open(int iommu);

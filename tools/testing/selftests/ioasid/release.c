@@ -52,14 +52,6 @@ static bool find_disk(char *name, size_t size)
 	return found;
 }
 
-static int set_override(const char *name, const char *driver)
-{
-	char path[320];
-
-	snprintf(path, sizeof(path), PCI_BUS "/devices/%s/driver_override", name);
-	return file_write(path, driver);
-}
-
 /* From the driver that it has to another one */
 static int change_driver(const char *name, const char *driver)
 {
@@ -69,7 +61,7 @@ static int change_driver(const char *name, const char *driver)
 	bus_driver(PCI_BUS, name, now, sizeof(now));
 	rc = now[0] ? bus_unbind(PCI_BUS, name) : 0;
 	if (!rc)
-		rc = set_override(name, driver);
+		rc = bus_device_set(PCI_BUS, name, "driver_override", driver);
 	return rc ? rc : bus_probe(PCI_BUS, name);
 }
 

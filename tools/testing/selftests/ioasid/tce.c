@@ -22,6 +22,7 @@
 #define TCE_4K		4096ULL
 #define TCE_64K		65536ULL
 #define COPY		1024
+#define PCI_BUS		"/sys/bus/pci"
 
 FIXTURE(tce) {
 	int iommu;
@@ -123,11 +124,7 @@ static bool out_of_reach(struct dma_device *dev, __u64 iova, char *mem)
 static bool permits(struct _test_data_tce *self, const struct iommu_range *want,
 		    __u32 num)
 {
-	struct iommu_range found[8];
-	__u32 room = 8;
-
-	return !ioasid_ranges(self->iommu, self->ioasid, found, &room) &&
-	       room == num && !memcmp(found, want, num * sizeof(*want));
+	return ioasid_permits(self->iommu, self->ioasid, want, num);
 }
 
 /* A program that asks for nothing special */
@@ -219,37 +216,44 @@ TEST_F(tce, dynamic_window)
 
 #define POOL_PAGES 48
 
-/* Where memory lies, by its first page; 0 if the kernel does not say */
-static __u64 physical(const char *mem)
+/* Where the huge pages of a pool lie, 0 if the kernel does not say */
+static void find_pages(const char *pool, __u64 *phys)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	__u64 entry = 0;
+	int i;
 
-	if (pread(fd, &entry, 8, (uintptr_t)mem / PAGE * 8) != 8)
-		entry = 0;
+	for (i = 0; i < POOL_PAGES; i++) {
+		uintptr_t at = (uintptr_t)pool + i * HUGE_SIZE;
+
+		if (pread(fd, &phys[i], 8, at / PAGE * 8) != 8)
+			phys[i] = 0;
+		phys[i] = (phys[i] & ((1ULL << 55) - 1)) * PAGE;
+	}
 	close(fd);
-	return (entry & ((1ULL << 55) - 1)) * PAGE;
 }
 
-/* The huge page of the pool at a physical address, or -1 */
-static int page_at(char *pool, __u64 phys)
+/* The page that lies at @at, or -1 */
+static int page_at(const __u64 *phys, __u64 at)
 {
 	int i;
 
 	for (i = 0; i < POOL_PAGES; i++)
-		if (physical(pool + i * HUGE_SIZE) == phys)
+		if (phys[i] == at)
 			return i;
 	return -1;
 }
 
-/* How many huge pages from @phys on are in the pool, and at most @num */
-static int run_at(char *pool, __u64 phys, int num)
+/* Whether @num pages from @first on lie in a row, aligned to their size */
+static bool is_run(const __u64 *phys, __u64 first, int num)
 {
 	int i;
 
-	for (i = 0; i < num && page_at(pool, phys + i * HUGE_SIZE) >= 0; i++)
-		;
-	return i;
+	if (!first || first % (num * HUGE_SIZE))
+		return false;
+	for (i = 1; i < num; i++)
+		if (page_at(phys, first + i * HUGE_SIZE) < 0)
+			return false;
+	return true;
 }
 
 /*
@@ -259,32 +263,31 @@ static int run_at(char *pool, __u64 phys, int num)
 static char *large_page(size_t size)
 {
 	int fd = memfd_create("large", MFD_CLOEXEC | MFD_HUGETLB);
-	int num = size / HUGE_SIZE, i, k;
-	char *pool, *mem = NULL;
-	__u64 phys = 0;
+	int num = size / HUGE_SIZE, first, k;
+	__u64 phys[POOL_PAGES];
+	char *pool, *mem;
 
 	if (fd < 0 || ftruncate(fd, POOL_PAGES * HUGE_SIZE))
 		return NULL;
 	pool = mmap(NULL, POOL_PAGES * HUGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_POPULATE, fd, 0);
 	if (pool == MAP_FAILED)
-		pool = NULL;
-	for (i = 0; pool && !mem && i < POOL_PAGES; i++) {
-		phys = physical(pool + i * HUGE_SIZE);
-		if (!phys || phys % size || run_at(pool, phys, num) < num)
-			continue;
-		mem = mmap(NULL, 2 * size, PROT_NONE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		mem += -(uintptr_t)mem % size;
-	}
-	for (k = 0; mem && k < num; k++)
+		return NULL;
+	find_pages(pool, phys);
+	munmap(pool, POOL_PAGES * HUGE_SIZE);
+	for (first = 0; first < POOL_PAGES; first++)
+		if (is_run(phys, phys[first], num))
+			break;
+	if (first == POOL_PAGES)
+		return NULL;
+	mem = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mem += -(uintptr_t)mem % size;
+	for (k = 0; k < num; k++)
 		if (mmap(mem + k * HUGE_SIZE, HUGE_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_FIXED, fd,
-			 page_at(pool, phys + k * HUGE_SIZE) * HUGE_SIZE) ==
-		    MAP_FAILED)
-			mem = NULL;
-	if (pool)
-		munmap(pool, POOL_PAGES * HUGE_SIZE);
+			 page_at(phys, phys[first] + k * HUGE_SIZE) *
+			 HUGE_SIZE) == MAP_FAILED)
+			return NULL;
 	close(fd);
 	return mem;
 }
@@ -628,14 +631,6 @@ TEST_F(tce, no_device_memory)
 
 /* ---- a device that comes ---- */
 
-static int pci_write(const char *name, const char *file, const char *text)
-{
-	char path[320];
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", name, file);
-	return file_write(path, text);
-}
-
 /*
  * The platform takes the windows of an endpoint away when a device is added to it;
  * the user is told, nothing is lost, and attaching again brings them back.
@@ -660,8 +655,8 @@ TEST_F(tce, lost_window)
 	EXPECT_EQ(0, event_next(events, &event));
 	EXPECT_TRUE(reaches(dev, TEST_IOVA, self->mem));
 
-	ASSERT_EQ(0, pci_write(pair[1].name, "remove", "1"));
-	ASSERT_EQ(0, file_write("/sys/bus/pci/rescan", "1"));
+	ASSERT_EQ(0, bus_device_set(PCI_BUS, pair[1].name, "remove", "1"));
+	ASSERT_EQ(0, file_write(PCI_BUS "/rescan", "1"));
 	EXPECT_TRUE(out_of_reach(dev, TEST_IOVA, self->mem));
 	/* It is noticed when the table is used. */
 	EXPECT_EQ(0, map_at(self, self->mem + PAGE, TEST_IOVA + PAGE, PAGE));
@@ -682,9 +677,10 @@ TEST_F(tce, lost_window)
 	close(events);
 	dev_close(dev);
 	/* As it was */
-	ASSERT_EQ(0, pci_write(pair[1].name, "enable", "1"));
-	ASSERT_EQ(0, pci_write(pair[1].name, "driver_override", "vfio-pci"));
-	ASSERT_EQ(0, bus_probe("/sys/bus/pci", pair[1].name));
+	ASSERT_EQ(0, bus_device_set(PCI_BUS, pair[1].name, "enable", "1"));
+	ASSERT_EQ(0, bus_device_set(PCI_BUS, pair[1].name, "driver_override",
+				    "vfio-pci"));
+	ASSERT_EQ(0, bus_probe(PCI_BUS, pair[1].name));
 }
 
 /* ---- errors of endpoints ---- */

@@ -144,15 +144,6 @@ static int tell_machine(const char *text)
 	return write(STDOUT_FILENO, text, length) == (ssize_t)length ? 0 : -EIO;
 }
 
-static int pci_set(const char *address, const char *file, const char *text)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", address,
-		 file);
-	return file_write(path, text);
-}
-
 /* A PCI device that is coming is given to VFIO. */
 static int pci_take(struct dma_device *dev)
 {
@@ -164,8 +155,9 @@ static int pci_take(struct dma_device *dev)
 	while (seconds() < end) {
 		if (dev_probe(dev->kind, dev->name, &taken))
 			return 0;
-		if (!pci_set(dev->name, "enable", "1") &&
-		    !pci_set(dev->name, "driver_override", "vfio-pci"))
+		if (!bus_device_set(dev->kind->bus, dev->name, "enable", "1") &&
+		    !bus_device_set(dev->kind->bus, dev->name,
+				    "driver_override", "vfio-pci"))
 			bus_probe(dev->kind->bus, dev->name);
 		usleep(10000);
 	}
@@ -231,7 +223,7 @@ static int pci_find(struct dma_device *dev)
 
 static int pci_remove(struct dma_device *dev)
 {
-	return pci_set(dev->name, "remove", "1");
+	return bus_device_set(dev->kind->bus, dev->name, "remove", "1");
 }
 
 static int test_plug(struct dma_device *dev)

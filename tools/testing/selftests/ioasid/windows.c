@@ -58,11 +58,7 @@ static int map_at(struct _test_data_windows *self, __u64 iova, __u64 length)
 static bool permits(struct _test_data_windows *self,
 		    const struct iommu_range *want, __u32 num)
 {
-	struct iommu_range found[8];
-	__u32 room = 8;
-
-	return !ioasid_ranges(self->iommu, self->ioasid, found, &room) &&
-	       room == num && !memcmp(found, want, num * sizeof(*want));
+	return ioasid_permits(self->iommu, self->ioasid, want, num);
 }
 
 TEST_F(windows, are_known)
