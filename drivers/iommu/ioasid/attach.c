@@ -204,7 +204,11 @@ static int prepare_table(struct ioasid *ioas, struct iommufd_device *idev,
 	if (!pt->backend->prepare)
 		return 0;
 	rc = pt->backend->prepare(pt, idev);
-	return rc ? rc : ioasid_check_windows(ioas);
+	if (!rc)
+		rc = ioasid_check_windows(ioas);
+	if (!rc)
+		rc = pgtable_check_fill(pt);
+	return rc;
 }
 
 /*
@@ -743,7 +747,7 @@ static int switch_table(struct ioasid_slot *slot,
 		 * -ENOENT it misses the vDEVICE, and has not begun.
 		 */
 		if (plain && rc != -EBUSY && rc != -ENOENT &&
-		    (!pt->windows || READ_ONCE(slot->pt->ended)))
+		    (!pt->backend->restores || READ_ONCE(slot->pt->ended)))
 			restore_slot(slot, slot->pt, idev, spare);
 		return rc;
 	}

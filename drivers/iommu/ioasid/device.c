@@ -179,6 +179,10 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 	rc = claim_group(dev, ictx);
 	if (rc)
 		goto err_object;
+	if (idev->backend->claimed) {
+		guard(mutex)(&group->lock);
+		idev->backend->claimed(idev);
+	}
 
 	idev->ictx = ictx;
 	idev->can_enforce =

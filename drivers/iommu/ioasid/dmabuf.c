@@ -231,7 +231,7 @@ static void wait_for_memory(void)
  * Context: The lock of the address space is held.
  *
  * Return: 0, also if the memory was taken back: then nothing is entered; -EOPNOTSUPP:
- * the table has windows; or what iommu_map() says.
+ * the table is not for iommu_map(); or what iommu_map() says.
  */
 int dma_buf_enter(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 {
@@ -243,7 +243,7 @@ int dma_buf_enter(struct iommufd_hw_pagetable *pt, const struct mapping *map)
 	unsigned int tries;
 	int rc = -ENOMEM;
 
-	if (pt->windows)
+	if (pt->own_map)
 		return -EOPNOTSUPP;
 	entry = kzalloc_obj(*entry, GFP_KERNEL_ACCOUNT);
 	if (!entry)

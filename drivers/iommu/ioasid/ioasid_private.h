@@ -1345,6 +1345,7 @@ struct ioasid_sw_msi_bitmap {
  * @iommu_dev: The IOMMU instance that it was made for; others may share it
  * @backend: Who gives it to devices
  * @windows: It has nothing but windows, see struct ioasid_backend
+ * @own_map: Its backend enters what is mapped, and iommu_map() must not
  * @overwrites: See there
  * @ended: It has no windows any more, and what was entered is lost. Who attaches
  *         another table in its place may set it at any time, until then
@@ -1382,6 +1383,7 @@ struct iommufd_hw_pagetable {
 	struct iommu_device *iommu_dev;
 	const struct ioasid_backend *backend;
 	bool windows;
+	bool own_map;
 	bool overwrites;
 	bool ended;
 	const struct iommu_ops *ops;
@@ -1431,6 +1433,7 @@ void pgtable_get(struct iommufd_hw_pagetable *pt);
 bool pgtable_put(struct iommufd_hw_pagetable *pt);
 void pgtable_dispose(struct iommufd_hw_pagetable *pt);
 int pgtable_fill(struct iommufd_hw_pagetable *pt);
+int pgtable_check_fill(struct iommufd_hw_pagetable *pt);
 int pgtable_map(struct iommufd_hw_pagetable *pt, const struct mapping *map);
 void pgtable_restore(struct iommufd_hw_pagetable *pt,
 		     const struct mapping *map);

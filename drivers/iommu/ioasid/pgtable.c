@@ -214,6 +214,30 @@ err_unmap:
 }
 
 /**
+ * pgtable_check_fill - Whether all mappings can be entered, before anything changes
+ * @pt: A page table without a format, of a backend that enters mappings itself
+ *
+ * Context: ioas->lock is held.
+ *
+ * Return: 0, or what pgtable_fill() would say.
+ */
+int pgtable_check_fill(struct iommufd_hw_pagetable *pt)
+{
+	struct mapping *map;
+	int rc;
+
+	lockdep_assert_held(&pt->ioas->lock);
+
+	for_each_mapping(map, &pt->ioas->mappings, 0, ULONG_MAX) {
+		rc = pgtable_map(pt, map);
+		if (rc)
+			return rc;
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
  * pgtable_new - Make the record of a page table
  * @idev: The device that it is for
  * @domain: The IOMMU driver's; on success it is taken over
@@ -245,6 +269,7 @@ struct iommufd_hw_pagetable *pgtable_new(struct iommufd_device *idev,
 	pt->domain = domain;
 	pt->backend = idev->backend;
 	pt->windows = idev->backend->window_create;
+	pt->own_map = idev->backend->map;
 	pt->overwrites = idev->backend->overwrites;
 	pt->ops = dev_iommu_ops(idev->dev);
 	pt->iommu_dev = idev->dev->iommu->iommu_dev;
@@ -464,7 +489,7 @@ static noinline int map_single_pages(struct iommufd_hw_pagetable *pt,
 static void unmap_undo(struct iommufd_hw_pagetable *pt, unsigned long iova,
 		       unsigned long size)
 {
-	if (pt->windows)
+	if (pt->own_map)
 		pt->backend->unmap(pt, iova, size);
 	else
 		iommu_unmap(pt->domain, iova, size);
@@ -473,7 +498,7 @@ static void unmap_undo(struct iommufd_hw_pagetable *pt, unsigned long iova,
 static __always_inline int sync_map(struct iommufd_hw_pagetable *pt,
 				    unsigned long iova, unsigned long size)
 {
-	return unlikely(pt->windows) ? 0 :
+	return unlikely(pt->own_map) ? 0 :
 				       ioasid_sync_map(pt->domain, iova, size);
 }
 
@@ -484,8 +509,8 @@ static __always_inline int map_extent(struct iommufd_hw_pagetable *pt,
 {
 	if (!(gfp & __GFP_NOFAIL) && ioasid_should_fail())
 		return -ENOMEM;
-	if (unlikely(pt->windows))
-		return pt->backend->map(pt, iova, phys, size, prot);
+	if (unlikely(pt->own_map))
+		return pt->backend->map(pt, iova, phys, size, prot, gfp);
 	if (unlikely(pt->ioas->single_pages))
 		return map_single_pages(pt, iova, phys, size, prot, gfp);
 	return ioasid_map_nosync(pt->domain, iova, phys, size, prot, gfp);
@@ -674,7 +699,7 @@ void pgtable_unmap_range(struct iommufd_hw_pagetable *pt, unsigned long first,
 		first = last / 2 + 1;
 		length = last - first + 1;
 	}
-	if (unlikely(pt->windows))
+	if (unlikely(pt->own_map))
 		pt->backend->unmap(pt, first, length);
 	else
 		WARN_ON_ONCE(iommu_unmap_fast(pt->domain, first, length,
@@ -689,7 +714,7 @@ void pgtable_unmap_range(struct iommufd_hw_pagetable *pt, unsigned long first,
  */
 void pgtable_sync(struct iommufd_hw_pagetable *pt)
 {
-	if (likely(!pt->windows))
+	if (likely(!pt->own_map))
 		iommu_iotlb_sync(pt->domain, &pt->gather);
 }
 

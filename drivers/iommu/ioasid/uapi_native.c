@@ -44,8 +44,7 @@ static int native_check_extension(struct ioasid_ucmd *ucmd)
 		cmd->value = IOMMU_IOASID_MAX_WINDOWS;
 		break;
 	case IOMMU_EXT_DEVICE_EEH:
-		cmd->value = IS_ENABLED(CONFIG_IOASID_TCE) &&
-			     IS_ENABLED(CONFIG_EEH);
+		cmd->value = ioasid_backends_have_eeh();
 		break;
 	case IOMMU_EXT_URING_CMD:
 		cmd->value = IS_ENABLED(CONFIG_IO_URING);

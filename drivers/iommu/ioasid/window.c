@@ -315,7 +315,7 @@ static int choose_window(struct ioasid *ioas, struct ioasid_window *window,
 {
 	unsigned long length = window->last - window->first + 1;
 	const struct ioasid_window *other;
-	unsigned long first, last;
+	unsigned long first, last, aligned;
 	unsigned int i;
 	bool end;
 
@@ -329,12 +329,12 @@ static int choose_window(struct ioasid *ioas, struct ioasid_window *window,
 			if (end)
 				break;
 		}
-		first = ALIGN(first, window->page_size);
-		if (end || first < ranges->range[i].first ||
-		    check_add_overflow(first, length - 1, &last) ||
+		aligned = ALIGN(first, window->page_size);
+		if (end || aligned < first ||
+		    check_add_overflow(aligned, length - 1, &last) ||
 		    last > ranges->range[i].last)
 			continue;
-		window->first = first;
+		window->first = aligned;
 		window->last = last;
 		return 0;
 	}

@@ -268,8 +268,11 @@ enum iommu_device_caps {
  * @members: Address of an array of &struct iommu_group_member for the devices
  *           of the IOMMU group. Not touched if @num_members is 0.
  * @num_windows: Output: how many windows the IOMMU can translate for the device;
- *               0 if windows only say what the program wants to map
- * @window_levels: Output: levels that the table of a window can have, 0 likewise
+ *               0 if windows only say what the program wants to map, or, with
+ *               @window_page_sizes, if the platform leaves it none: it cannot be
+ *               attached then
+ * @window_levels: Output: levels that the table of a window can have, 0 if windows
+ *                 have none
  * @window_page_sizes: Output: page sizes that a window can have, a bit each, 0
  *                     likewise
  *
@@ -931,7 +934,7 @@ struct iommu_event_fd {
 /**
  * enum iommu_eeh_op - What DEVICE_EEH does
  * @IOMMU_EEH_DISABLE: Freeze the endpoint on errors no more.
- * @IOMMU_EEH_ENABLE: Freeze it on errors.
+ * @IOMMU_EEH_ENABLE: Freeze it on errors. EIO if it is frozen already.
  * @IOMMU_EEH_UNFREEZE_IO: Let a frozen endpoint's registers be read and written.
  * @IOMMU_EEH_UNFREEZE_DMA: Let a frozen endpoint do DMA.
  * @IOMMU_EEH_GET_STATE: Tell the endpoint's state.
@@ -939,7 +942,7 @@ struct iommu_event_fd {
  * @IOMMU_EEH_RESET_HOT: Begin a hot reset.
  * @IOMMU_EEH_RESET_FUNDAMENTAL: Begin a fundamental reset.
  * @IOMMU_EEH_CONFIGURE: Configure bridges and devices after a reset.
- * @IOMMU_EEH_INJECT_ERR: Let an error happen.
+ * @IOMMU_EEH_INJECT_ERR: Let an error happen. EIO below a hypervisor.
  *
  * They are numbered and do what VFIO_EEH_PE_OP of a VFIO container does.
  */

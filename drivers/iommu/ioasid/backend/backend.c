@@ -23,3 +23,18 @@ const struct ioasid_backend *ioasid_find_backend(struct iommufd_device *idev)
 			break;
 	return backends[i];
 }
+
+/**
+ * ioasid_backends_have_eeh - Whether errors of devices can be handled
+ *
+ * Return: Whether a backend handles those of any device.
+ */
+bool ioasid_backends_have_eeh(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(backends); i++)
+		if (backends[i]->eeh)
+			return true;
+	return false;
+}

@@ -34,7 +34,9 @@
  *
  * The claim can only be given back when both windows are closed.
  *
- * Memory of devices is not mapped: the tables hold memory that has a struct page.
+ * Memory of devices is not mapped: the tables hold memory that has a struct page. It
+ * is pinned and charged by the core: the platform's own list of registered memory
+ * (mm_iommu_*()) has one owner for each process, and is for its container.
  * KVM's handling of TCE hypercalls inside of the kernel is not offered.
  */
 #include <linux/iommu.h>
@@ -170,6 +172,23 @@ static int find_slot(const struct tce_domain *tce, unsigned long first,
 	return -EINVAL;
 }
 
+/* At most so many entries are handled without a pause: whole levels, for ->clear(). */
+#define AT_ONCE 0x10000UL
+
+/* Makes the platform forget entries; a call for many of them takes its time. */
+static void kill_entries(struct iommu_table *tbl, unsigned long entry,
+			 unsigned long num)
+{
+	unsigned long part;
+
+	for (; num; num -= part, entry += part) {
+		part = min(num, AT_ONCE);
+		iommu_tce_kill(tbl, entry, part);
+		cond_resched();
+	}
+	iommu_flush_tce(tbl);
+}
+
 /*
  * Takes entries out. Not ->clear() where tables have levels: in 7.2 it skips the
  * wrong entries behind a level that is missing, if it does not start at one.
@@ -191,8 +210,7 @@ static void clear_entries(struct iommu_table *tbl, unsigned long entry,
 			cond_resched();
 		}
 	}
-	iommu_tce_kill(tbl, entry, num);
-	iommu_flush_tce(tbl);
+	kill_entries(tbl, entry, num);
 }
 
 static enum dma_data_direction direction_of(int prot)
@@ -207,31 +225,52 @@ static enum dma_data_direction direction_of(int prot)
  * memory that was there before is the core's business.
  */
 static int enter_entries(struct iommu_table *tbl, unsigned long entry,
-			 unsigned long num, unsigned long phys, int prot)
+			 unsigned long num, unsigned long phys, int prot,
+			 gfp_t gfp)
 {
+	bool may_fail = !(gfp & __GFP_NOFAIL), killed = false;
 	enum dma_data_direction direction;
 	unsigned long old, i;
 	int rc = 0;
 
 	for (i = 0; i < num && !rc; i++) {
+		killed = may_fail && i && !(i % AT_ONCE) && ioasid_killed();
+		if (killed)
+			break;
 		old = phys + (i << tbl->it_page_shift);
 		direction = direction_of(prot);
 		/* A number of the hypervisor, or -ENOMEM */
-		rc = tbl->it_ops->xchg_no_kill(tbl, entry + i, &old,
+		rc = may_fail && i == num / 2 && ioasid_should_fail() ? -ENOMEM :
+		     tbl->it_ops->xchg_no_kill(tbl, entry + i, &old,
 					       &direction);
 		cond_resched();
 	}
-	iommu_tce_kill(tbl, entry, i);
-	iommu_flush_tce(tbl);
-	if (!rc)
+	kill_entries(tbl, entry, i);
+	if (!rc && !killed)
 		return 0;
 	clear_entries(tbl, entry, i);
+	if (killed)
+		return -EINTR;
 	return rc == -ENOMEM ? -ENOMEM : -EIO;
+}
+
+/* What speaks against a range in a table that will get its windows */
+static int check_range(const struct ioasid *ioas, unsigned long iova,
+		       phys_addr_t phys, unsigned long size)
+{
+	const struct ioasid_window *window;
+
+	list_for_each_entry(window, &ioas->windows, entry)
+		if (window->first <= iova && window->last >= iova + size - 1)
+			return IS_ALIGNED(iova | phys | size,
+					  window->page_size) ? 0 : -EINVAL;
+	return -EINVAL;
 }
 
 /* The range is looked at as a whole before anything of it is entered. */
 static int tce_map(struct iommufd_hw_pagetable *pt, unsigned long iova,
-		   phys_addr_t phys, unsigned long size, unsigned int prot)
+		   phys_addr_t phys, unsigned long size, unsigned int prot,
+		   gfp_t gfp)
 {
 	struct tce_domain *tce = to_tce(pt->domain);
 	struct iommu_table *tbl;
@@ -241,6 +280,8 @@ static int tce_map(struct iommufd_hw_pagetable *pt, unsigned long iova,
 	/* There is nothing left to be entered anywhere. */
 	if (pt->ended)
 		return 0;
+	if (list_empty(&tce->groups))
+		return check_range(pt->ioas, iova, phys, size);
 	num = find_slot(tce, iova, iova + size - 1);
 	if (num < 0)
 		return num;
@@ -251,7 +292,7 @@ static int tce_map(struct iommufd_hw_pagetable *pt, unsigned long iova,
 	if (!slot_is_there(tce, num))
 		return 0;
 	return enter_entries(tbl, iova >> tbl->it_page_shift,
-			     size >> tbl->it_page_shift, phys, prot);
+			     size >> tbl->it_page_shift, phys, prot, gfp);
 }
 
 /*
@@ -283,7 +324,8 @@ static void tce_unmap(struct iommufd_hw_pagetable *pt, unsigned long iova,
 			clear_entries(slot->tbl, first >> shift,
 				      (last >> shift) - (first >> shift) + 1);
 	}
-	WARN_ON_ONCE(!pt->ended && cleared != size);
+	WARN_ON_ONCE(!pt->ended && !list_empty(&tce->groups) &&
+		     cleared != size);
 }
 
 static void tce_domain_free(struct iommu_domain *domain)
@@ -389,7 +431,8 @@ static unsigned int levels_of(const struct iommu_table_group *tg,
 static int check_window(const struct iommu_table_group *tg, unsigned int num,
 			const struct ioasid_window *window)
 {
-	if (!(page_sizes(tg) & window->page_size))
+	/* The default window always can have small ones. */
+	if (!((num ? tg->pgsizes : page_sizes(tg)) & window->page_size))
 		return -EOPNOTSUPP;
 	if (window->levels > max(tg->max_levels, 1U))
 		return -EOPNOTSUPP;
@@ -486,9 +529,6 @@ static int unset_window(struct iommu_table_group *tg, unsigned int num,
 	return rc;
 }
 
-/* Whole levels, for which ->clear() does what it should */
-#define CLEAR_AT_ONCE 0x10000UL
-
 static void clear_slot(const struct tce_slot *slot)
 {
 	struct iommu_table *tbl = slot->tbl;
@@ -497,7 +537,7 @@ static void clear_slot(const struct tce_slot *slot)
 	unsigned long num;
 
 	for (; entry < end; entry += num) {
-		num = min(end - entry, CLEAR_AT_ONCE);
+		num = min(end - entry, AT_ONCE);
 		tbl->it_ops->clear(tbl, entry, num);
 		cond_resched();
 	}
@@ -510,16 +550,22 @@ static void close_slot(struct tce_domain *tce, unsigned int num)
 	struct tce_group *group;
 	int rc = 0;
 
-	/* A hypervisor closes only what is empty. */
-	if (!below_hypervisor() || !is_lost(tce, num))
+	/*
+	 * A hypervisor closes only what is empty. On bare metal that would take as long
+	 * as the window is large, and closing it makes hardware forget all of it.
+	 */
+	if (below_hypervisor() && !is_lost(tce, num))
 		clear_slot(slot);
 	list_for_each_entry(group, &tce->groups, entry)
 		rc |= unset_window(group->tg, num, slot);
-	/* What hardware still knows must not be freed. */
-	if (rc)
-		pr_err("cannot close a DMA window, its table is lost\n");
-	else
+	if (!rc) {
 		iommu_tce_table_put(slot->tbl);
+	} else {
+		/* What hardware still knows must not be freed, nor lead anywhere. */
+		pr_err("cannot close a DMA window, its table is lost\n");
+		if (!below_hypervisor())
+			clear_slot(slot);
+	}
 	count_charge(tce, slot->charge, false);
 	mem_uncharge_later(slot->charge);
 	*slot = (struct tce_slot){};
@@ -605,6 +651,19 @@ static bool tce_isolated_msi(struct iommufd_device *idev)
 	return true;
 }
 
+/*
+ * On bare metal an endpoint reaches all memory by its second window while the kernel
+ * has it. The platform closes that when the endpoint is claimed, but not if it could
+ * not make the default window when the last claim ended.
+ */
+static void tce_claimed(struct iommufd_device *idev)
+{
+	struct iommu_table_group *tg = table_group_of(idev);
+
+	if (!below_hypervisor() && !tg->tables[1])
+		tg->ops->unset_window(tg, 1);
+}
+
 static unsigned int slot_of(const struct iommu_table_group *tg,
 			    const struct ioasid_window *window)
 {
@@ -671,18 +730,20 @@ static void drop_charges(struct tce_charges *charges)
 }
 
 /* Before anything is taken away, and without the lock of a page table. */
-static int charge_windows(struct tce_domain *tce,
+static int charge_windows(struct iommufd_hw_pagetable *pt,
 			  const struct iommu_table_group *tg,
-			  const struct ioasid *ioas, struct tce_charges *charges)
+			  struct tce_charges *charges)
 {
+	struct tce_domain *tce = to_tce(pt->domain);
+	const struct ioasid *ioas = pt->ioas;
 	const struct ioasid_window *window;
 	struct mem_charge **charge;
 
-	lockdep_assert_held(&ioas->lock);
-
+	/* One that has ended opens none, and the lock of its address space may be free. */
 	scoped_guard(mutex, &tce->lock)
-		if (!list_empty(&tce->groups))
+		if (!list_empty(&tce->groups) || pt->ended)
 			return 0;
+	lockdep_assert_held(&ioas->lock);
 	list_for_each_entry(window, &ioas->windows, entry) {
 		charge = &charges->of[slot_of(tg, window)];
 		if (*charge)
@@ -808,7 +869,7 @@ static int tce_attach(struct iommufd_hw_pagetable *pt,
 
 	if (!group)
 		return -ENOMEM;
-	rc = charge_windows(tce, group->tg, pt->ioas, &charges);
+	rc = charge_windows(pt, group->tg, &charges);
 	if (!rc) {
 		guard(mutex)(&tce->lock);
 		/* What it had may be lost: it suits nobody. */
@@ -919,7 +980,7 @@ static int tce_replace(struct iommufd_hw_pagetable *pt,
 	group = group_new(idev);
 	if (!group)
 		return -ENOMEM;
-	rc = charge_windows(one, group->tg, pt->ioas, &charges);
+	rc = charge_windows(pt, group->tg, &charges);
 	if (rc) {
 		kfree(group);
 		drop_charges(&charges);
@@ -1050,10 +1111,24 @@ static int reset_endpoint(struct eeh_pe *pe, u32 op)
 	}
 }
 
+/*
+ * Whether the platform would wait for the lock of who adds and removes devices, who
+ * may be waiting for the caller to let go of this one.
+ */
+static bool may_lock_bus(struct eeh_pe *pe, u32 op)
+{
+	if (op == IOMMU_EEH_INJECT_ERR)
+		return below_hypervisor();
+	return op == IOMMU_EEH_ENABLE &&
+	       eeh_pe_get_state(pe) != EEH_PE_STATE_NORMAL;
+}
+
 static int do_eeh(struct eeh_pe *pe, struct iommu_device_eeh *cmd)
 {
 	int rc;
 
+	if (may_lock_bus(pe, cmd->op))
+		return -EIO;
 	switch (cmd->op) {
 	case IOMMU_EEH_GET_STATE:
 		rc = eeh_pe_get_state(pe);
@@ -1092,8 +1167,10 @@ static int tce_eeh(struct iommufd_device *idev, struct iommu_device_eeh *cmd)
 const struct ioasid_backend ioasid_backend_tce = {
 	.name = "TCE",
 	.overwrites = true,
+	.restores = true,
 	.owns = tce_owns,
 	.isolated_msi = tce_isolated_msi,
+	.claimed = tce_claimed,
 	.suits = tce_suits,
 	.alloc_domain = tce_alloc_domain,
 	.map = tce_map,
