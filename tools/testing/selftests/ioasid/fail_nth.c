@@ -699,6 +699,58 @@ TEST_F_TIMEOUT(fail_nth, unmap, 60)
 	    .errors = { -EINTR });
 }
 
+/* ---- windows ---- */
+
+#define WINDOW_PAGE	0x10000ULL
+#define WINDOW_SIZE	0x4000000ULL
+
+static int call_window(struct _test_data_fail_nth *self)
+{
+	self->iova = 0;
+	return ioasid_window_create(self->iommu, self->ioasid, 0, WINDOW_PAGE,
+				    &self->iova, WINDOW_SIZE);
+}
+
+static int call_window_remove(struct _test_data_fail_nth *self)
+{
+	return ioasid_window_remove(self->iommu, self->ioasid, self->iova);
+}
+
+TEST_F_TIMEOUT(fail_nth, window_create_idle, 60)
+{
+	RUN(.call = call_window, .undo = call_window_remove,
+	    .errors = { -ENOMEM });
+}
+
+TEST_F_TIMEOUT(fail_nth, window_create, 60)
+{
+	ASSERT_EQ(0, call_attach(self));
+	RUN(.call = call_window, .undo = call_window_remove,
+	    .errors = { -ENOMEM });
+}
+
+/* It is opened in both, or in none. */
+TEST_F_TIMEOUT(fail_nth, window_create_two_devices, 60)
+{
+	struct dma_device dev[2];
+
+	if (dev_find_alone(dev, 2) < 2)
+		SKIP(return, "no second DMA device in a group of its own");
+	self->second = dev[1];
+	ASSERT_EQ(0, dev_open_bind(&self->second, self->iommu));
+	ASSERT_EQ(0, call_attach(self));
+	ASSERT_EQ(0, vfio_attach(self->second.fd, self->ioasid));
+	RUN(.call = call_window, .undo = call_window_remove,
+	    .errors = { -ENOMEM });
+}
+
+TEST_F_TIMEOUT(fail_nth, window_remove, 60)
+{
+	ASSERT_EQ(0, call_attach(self));
+	RUN(.call = call_window_remove, .prepare = call_window,
+	    .undo = nothing);
+}
+
 /* ---- attachment ---- */
 
 #define ATTACH_ERRORS { -ENOMEM, -EINTR, -EFAULT, -EBUSY, -EINVAL, -EOPNOTSUPP }

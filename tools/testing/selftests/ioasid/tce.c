@@ -5,8 +5,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vfio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,6 +16,7 @@
 #include "kselftest_harness.h"
 #include "device_fixture.h"
 #include "ioasid_utils.h"
+#include "iommufd_utils.h"
 
 #define MEM_PAGES	64
 #define FIXED		IOMMU_WINDOW_CREATE_FIXED
@@ -22,6 +25,8 @@
 #define TCE_4K		4096ULL
 #define TCE_64K		65536ULL
 #define COPY		1024
+/* An address bit that selects the second window on bare metal */
+#define BARE_METAL_BASE	0x800000000000000ULL
 #define PCI_BUS		"/sys/bus/pci"
 
 FIXTURE(tce) {
@@ -127,6 +132,14 @@ static bool permits(struct _test_data_tce *self, const struct iommu_range *want,
 	return ioasid_permits(self->iommu, self->ioasid, want, num);
 }
 
+static bool below_hypervisor(void)
+{
+	char cpu[4096];
+
+	return file_read("/proc/cpuinfo", cpu, sizeof(cpu)) > 0 &&
+	       strstr(cpu, "pSeries");
+}
+
 /* A program that asks for nothing special */
 TEST_F(tce, just_works)
 {
@@ -167,6 +180,7 @@ TEST_F(tce, whole_ranges)
 
 	ASSERT_EQ(0, attach(self));
 	EXPECT_EQ(-EINVAL, map_at(self, self->mem, end - PAGE, 2 * PAGE));
+	EXPECT_TRUE(out_of_reach(&self->dev, end - PAGE, self->mem));
 	EXPECT_EQ(-EINVAL, map_at(self, self->mem, end, PAGE));
 	EXPECT_EQ(0, map_at(self, self->mem, end - PAGE, PAGE));
 	EXPECT_EQ(-EINVAL, map_at(self, self->mem, end - 2 * PAGE, PAGE / 2));
@@ -185,6 +199,8 @@ TEST_F(tce, dynamic_window)
 	ASSERT_EQ(0, attach(self));
 	ASSERT_EQ(0, create(self, 0, TCE_64K, &base, 4 * GIB));
 	EXPECT_LT(self->window.last, base);
+	if (!below_hypervisor())
+		EXPECT_EQ(BARE_METAL_BASE, base);
 	both[1].first = base;
 	both[1].last = base + 4 * GIB - 1;
 	EXPECT_TRUE(permits(self, both, 2));
@@ -297,15 +313,13 @@ static void window_of_large_pages(struct __test_metadata *_metadata,
 {
 	struct iommu_ioasid_info info;
 	__u64 base = 0, other = 0;
-	char *small, *mem;
+	char *mem;
 
 	if (!(self->info.window_page_sizes & size))
 		SKIP(return, "no such pages");
 	mem = large_page(size);
 	if (!mem)
 		SKIP(return, "no memory that is so contiguous");
-	small = mem_alloc(size);
-	ASSERT_NE(NULL, small);
 	ASSERT_EQ(0, attach(self));
 	ASSERT_EQ(0, create(self, 0, size, &base, 64 * size));
 	ASSERT_EQ(0, map_at(self, mem, base + size, size));
@@ -313,11 +327,6 @@ static void window_of_large_pages(struct __test_metadata *_metadata,
 	EXPECT_TRUE(reaches(&self->dev, base + 2 * size - COPY,
 			    mem + size - COPY));
 	EXPECT_TRUE(out_of_reach(&self->dev, base, mem));
-	/* Parts of a page, and memory that makes none */
-	EXPECT_EQ(-EINVAL, map_at(self, mem, base + 4 * size, size / 2));
-	EXPECT_EQ(-EINVAL, map_at(self, mem, base + 4 * size + size / 2,
-				  size));
-	EXPECT_EQ(-EINVAL, map_at(self, small, base + 4 * size, size));
 	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
 	EXPECT_EQ(size, info.mapped_bytes);
 	/* It is all there for the next device. */
@@ -338,6 +347,121 @@ TEST_F(tce, pages_of_2m)
 TEST_F(tce, pages_of_16m)
 {
 	window_of_large_pages(_metadata, self, 16 * MIB);
+}
+
+/* Memory that can make no large page: two pages of the CPU are the same. */
+static char *split_memory(size_t size)
+{
+	int fd = memfd_create("split", MFD_CLOEXEC);
+	char *mem;
+
+	if (fd < 0 || ftruncate(fd, size))
+		return NULL;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mem == MAP_FAILED ||
+	    mmap(mem + PAGE, PAGE, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+		mem = NULL;
+	close(fd);
+	return mem;
+}
+
+/* Parts of a page, and memory that makes none */
+static void refuse_small_pages(struct __test_metadata *_metadata,
+			       struct _test_data_tce *self, __u64 size)
+{
+	char *mem = split_memory(size);
+	__u64 base = 0;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, create(self, 0, size, &base, 64 * size));
+	EXPECT_EQ(-EINVAL, map_at(self, mem, base, size / 2));
+	EXPECT_EQ(-EINVAL, map_at(self, mem, base + size / 2, size));
+	EXPECT_EQ(-EINVAL, map_at(self, mem, base, size));
+	EXPECT_TRUE(out_of_reach(&self->dev, base, mem));
+	EXPECT_TRUE(out_of_reach(&self->dev, base + size / 2, mem));
+	EXPECT_EQ(0, drop(self, base));
+	ASSERT_EQ(0, munmap(mem, size));
+}
+
+/* What makes no page of a window is refused before it is entered. */
+TEST_F(tce, small_pages_in_large_ones)
+{
+	__u64 sizes = self->info.window_page_sizes & ~(TCE_4K | TCE_64K), size;
+
+	ASSERT_NE(0, sizes);
+	ASSERT_EQ(0, attach(self));
+	ASSERT_EQ(0, map_at(self, self->mem, TEST_IOVA, PAGE));
+	for (size = 2 * MIB; size <= 16 * MIB; size *= 2)
+		if (sizes & size)
+			refuse_small_pages(_metadata, self, size);
+	EXPECT_TRUE(reaches(&self->dev, TEST_IOVA, self->mem));
+}
+
+/* ---- tables with levels ---- */
+
+#define LEAF	(PAGE / 8 * TCE_4K)
+
+static char *leaves;
+
+static bool leaf_reached(struct _test_data_tce *self, __u64 base, __u64 offset,
+			 __u64 in_mem)
+{
+	return reaches(&self->dev, base + offset, leaves + in_mem);
+}
+
+/* Mappings that begin, end and cross where one leaf of a table ends */
+TEST_F(tce, levels)
+{
+	const struct iommu_range all = { 0, -1 };
+	__u64 base = 0, length = 4 * GIB;
+	struct iommu_window_create window = {
+		.size = sizeof(window),
+		.ioasid = self->ioasid,
+		.levels = 2,
+		.page_size = TCE_4K,
+		.length = length,
+	};
+	int i;
+
+	if (self->info.window_levels < 2)
+		SKIP(return, "tables have one level");
+	leaves = mem_alloc(LEAF + 4 * PAGE);
+	ASSERT_NE(NULL, leaves);
+	ASSERT_EQ(0, attach(self));
+	ASSERT_EQ(0, iommu_call(self->iommu, IOMMU_WINDOW_CREATE, &window));
+	base = window.iova;
+	ASSERT_EQ(0, map_at(self, leaves, base + LEAF - 2 * PAGE,
+			    LEAF + 4 * PAGE));
+	ASSERT_EQ(0, map_at(self, self->mem, base + length - PAGE, PAGE));
+	for (i = 0; i < 2; i++) {
+		EXPECT_TRUE(leaf_reached(self, base, LEAF - 2 * PAGE, 0));
+		EXPECT_TRUE(leaf_reached(self, base, LEAF - COPY,
+					 2 * PAGE - COPY));
+		EXPECT_TRUE(leaf_reached(self, base, LEAF, 2 * PAGE));
+		EXPECT_TRUE(leaf_reached(self, base, 2 * LEAF, LEAF + 2 * PAGE));
+		EXPECT_TRUE(leaf_reached(self, base, 2 * LEAF + 2 * PAGE - COPY,
+					 LEAF + 4 * PAGE - COPY));
+		EXPECT_TRUE(reaches(&self->dev, base + length - PAGE,
+				    self->mem));
+		EXPECT_TRUE(out_of_reach(&self->dev, base, leaves));
+		EXPECT_TRUE(out_of_reach(&self->dev, base + 3 * LEAF, leaves));
+		/* It is all there for the next device. */
+		ASSERT_EQ(0, vfio_detach(self->dev.fd));
+		ASSERT_EQ(0, attach(self));
+	}
+	ASSERT_EQ(0, unmap_at(self, base + LEAF - 2 * PAGE, LEAF + 4 * PAGE));
+	EXPECT_TRUE(out_of_reach(&self->dev, base + LEAF - 2 * PAGE, leaves));
+	EXPECT_TRUE(out_of_reach(&self->dev, base + LEAF, leaves + 2 * PAGE));
+	EXPECT_TRUE(out_of_reach(&self->dev, base + 2 * LEAF,
+				 leaves + LEAF + 2 * PAGE));
+	EXPECT_TRUE(out_of_reach(&self->dev, base + 2 * LEAF + PAGE,
+				 leaves + LEAF + 3 * PAGE));
+	EXPECT_TRUE(reaches(&self->dev, base + length - PAGE, self->mem));
+	ASSERT_EQ(0, ioasid_unmap_all(self->iommu, self->ioasid, NULL));
+	EXPECT_EQ(0, drop(self, base));
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
+	EXPECT_TRUE(permits(self, &all, 1));
 }
 
 /* ---- the default window ---- */
@@ -385,7 +509,7 @@ TEST_F(tce, window_errors)
 	EXPECT_EQ(-EINVAL, create(self, 0, TCE_64K, &none, 3 * GIB));
 	ASSERT_EQ(0, drop(self, base));
 	/* Nothing starts there. */
-	EXPECT_NE(0, create(self, FIXED, TCE_64K, &off, 16 * MIB));
+	EXPECT_EQ(-EADDRINUSE, create(self, FIXED, TCE_64K, &off, 16 * MIB));
 	/* More than there is room for below the second one */
 	EXPECT_EQ(-EINVAL, create(self, FIXED, TCE_4K, &base, 64 * GIB));
 	ASSERT_EQ(0, create(self, FIXED, TCE_4K, &base, 128 * MIB));
@@ -513,7 +637,8 @@ TEST_F(tce, several_endpoints)
 	ASSERT_EQ(0, map_at(self, self->mem, TEST_IOVA, PAGE));
 	ASSERT_EQ(0, vfio_attach(self->second.fd, self->ioasid));
 	ASSERT_EQ(0, ioasid_totals(self->iommu, self->ioasid, &info));
-	TH_LOG("%u endpoints have %u tables", 2, info.num_tables);
+	/* A hypervisor gives each endpoint tables of its own. */
+	EXPECT_EQ(below_hypervisor() ? 2 : 1, info.num_tables);
 	EXPECT_TRUE(reaches(&self->second, TEST_IOVA, self->mem));
 	ASSERT_EQ(0, map_at(self, self->mem + PAGE, TEST_IOVA + PAGE, PAGE));
 	EXPECT_TRUE(reaches(&self->dev, TEST_IOVA + PAGE, self->mem + PAGE));
@@ -580,6 +705,84 @@ TEST_F(tce, replace)
 	EXPECT_TRUE(reaches(&self->dev, TEST_IOVA, self->mem));
 }
 
+/* A dma-buf of the start of the memory of a PCI device, or a negative errno */
+static int device_memory(struct dma_device *dev)
+{
+	__u64 buffer[16] = { 0 };
+	struct vfio_device_feature *feature = (void *)buffer;
+	struct vfio_device_feature_dma_buf *get = (void *)feature->data;
+	int fd;
+
+	feature->argsz = sizeof(*feature) + sizeof(*get) +
+			 sizeof(get->dma_ranges[0]);
+	feature->flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
+	get->region_index = VFIO_PCI_BAR0_REGION_INDEX;
+	get->open_flags = O_CLOEXEC;
+	get->nr_ranges = 1;
+	get->dma_ranges[0].length = PAGE;
+	fd = ioctl(dev->fd, VFIO_DEVICE_FEATURE, feature);
+	return fd < 0 ? -errno : fd;
+}
+
+/* What is refused before anything changes leaves the old address space as it was. */
+TEST_F(tce, replace_is_checked_before)
+{
+	__u64 base = below_hypervisor() ? 1ULL << 40 : BARE_METAL_BASE;
+	__u32 other, large;
+	char *split;
+	int fd;
+
+	ASSERT_EQ(0, map_at(self, self->mem, TEST_IOVA, PAGE));
+	ASSERT_EQ(0, attach(self));
+	fd = device_memory(&self->dev);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ioasid_alloc(self->iommu, &other));
+	ASSERT_EQ(0, ioas_map_file(self->iommu, other, IOAS_RW, fd, 0,
+				   TEST_IOVA, PAGE));
+	EXPECT_EQ(-EOPNOTSUPP, vfio_attach(self->dev.fd, other));
+	EXPECT_TRUE(reaches(&self->dev, TEST_IOVA, self->mem));
+	close(fd);
+
+	if (!(self->info.window_page_sizes & 2 * MIB))
+		return;
+	split = split_memory(2 * MIB);
+	ASSERT_NE(NULL, split);
+	ASSERT_EQ(0, ioasid_alloc(self->iommu, &large));
+	ASSERT_EQ(0, ioasid_window_create(self->iommu, large, FIXED, 2 * MIB,
+					  &base, GIB));
+	ASSERT_EQ(0, ioasid_map(self->iommu, large, READ_WRITE, split, base,
+				2 * MIB));
+	EXPECT_EQ(-EINVAL, vfio_attach(self->dev.fd, large));
+	EXPECT_TRUE(reaches(&self->dev, TEST_IOVA, self->mem));
+}
+
+/*
+ * Where a window comes to lie only the hypervisor knows, so that a move to an address
+ * space with others may fail when the old windows have gone. Nothing is lost but
+ * the attachment.
+ */
+TEST_F(tce, replace_fails_late)
+{
+	__u64 base = 1ULL << 40;
+	__u32 other;
+
+	ASSERT_EQ(0, map_at(self, self->mem, TEST_IOVA, PAGE));
+	ASSERT_EQ(0, attach(self));
+	ASSERT_EQ(0, ioasid_alloc(self->iommu, &other));
+	ASSERT_EQ(0, ioasid_window_create(self->iommu, other, FIXED, TCE_64K,
+					  &base, GIB));
+	EXPECT_EQ(-EADDRINUSE, vfio_attach(self->dev.fd, other));
+	if (below_hypervisor()) {
+		EXPECT_TRUE(out_of_reach(&self->dev, TEST_IOVA, self->mem));
+		ASSERT_EQ(0, attach(self));
+	}
+	EXPECT_TRUE(reaches(&self->dev, TEST_IOVA, self->mem));
+	EXPECT_EQ(0, ioasid_window_remove(self->iommu, other, base));
+	EXPECT_EQ(0, vfio_attach(self->dev.fd, other));
+	EXPECT_EQ(0, attach(self));
+	EXPECT_TRUE(reaches(&self->dev, TEST_IOVA, self->mem));
+}
+
 /* What was charged is given back soon. */
 static bool locked_settles(long want)
 {
@@ -618,14 +821,30 @@ TEST_F(tce, tables_are_charged)
 	EXPECT_TRUE(locked_settles(before));
 }
 
-/* Memory of a device has no place in a table. */
+/* Memory of a device has no place in a table, however it comes. */
 TEST_F(tce, no_device_memory)
 {
+	const struct iommu_range all = { 0, -1 };
 	void *mem;
+	int fd;
 
 	ASSERT_EQ(0, dev_mmap(&self->dev, PAGE, &mem));
+	fd = device_memory(&self->dev);
+	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, attach(self));
 	EXPECT_EQ(-EFAULT, map_at(self, mem, TEST_IOVA, PAGE));
+	EXPECT_EQ(-EOPNOTSUPP, ioas_map_file(self->iommu, self->ioasid, IOAS_RW,
+					     fd, 0, TEST_IOVA, PAGE));
+	EXPECT_TRUE(out_of_reach(&self->dev, TEST_IOVA, self->mem));
+	/* One that has it already gets no table. */
+	ASSERT_EQ(0, vfio_detach(self->dev.fd));
+	ASSERT_EQ(0, ioas_map_file(self->iommu, self->ioasid, IOAS_RW, fd, 0,
+				   TEST_IOVA, PAGE));
+	EXPECT_EQ(-EOPNOTSUPP, attach(self));
+	EXPECT_TRUE(permits(self, &all, 1));
+	ASSERT_EQ(0, unmap_at(self, TEST_IOVA, PAGE));
+	EXPECT_EQ(0, attach(self));
+	close(fd);
 	munmap(mem, PAGE);
 }
 
@@ -639,13 +858,12 @@ TEST_F(tce, lost_window)
 {
 	struct dma_device pair[2], *dev = &pair[0];
 	struct iommu_event event;
-	char cpu[4096];
+	__u64 base = 0;
 	int events;
 
 	if (dev_find_shared(pair) < 2)
 		SKIP(return, "no endpoint with two devices");
-	if (file_read("/proc/cpuinfo", cpu, sizeof(cpu)) > 0 &&
-	    strstr(cpu, "pSeries"))
+	if (below_hypervisor())
 		SKIP(return, "Linux warns of itself when it scans a bus in use");
 	ASSERT_EQ(0, dev_open_bind(dev, self->iommu));
 	events = event_open(self->iommu);
@@ -654,10 +872,14 @@ TEST_F(tce, lost_window)
 	ASSERT_EQ(0, vfio_attach(dev->fd, self->ioasid));
 	EXPECT_EQ(0, event_next(events, &event));
 	EXPECT_TRUE(reaches(dev, TEST_IOVA, self->mem));
+	ASSERT_EQ(0, create(self, 0, TCE_64K, &base, GIB));
+	ASSERT_EQ(0, map_at(self, self->mem, base, TCE_64K));
+	EXPECT_TRUE(reaches(dev, base, self->mem));
 
 	ASSERT_EQ(0, bus_device_set(PCI_BUS, pair[1].name, "remove", "1"));
 	ASSERT_EQ(0, file_write(PCI_BUS "/rescan", "1"));
 	EXPECT_TRUE(out_of_reach(dev, TEST_IOVA, self->mem));
+	EXPECT_TRUE(out_of_reach(dev, base, self->mem));
 	/* It is noticed when the table is used. */
 	EXPECT_EQ(0, map_at(self, self->mem + PAGE, TEST_IOVA + PAGE, PAGE));
 	ASSERT_EQ(0, event_next(events, &event));
@@ -669,11 +891,20 @@ TEST_F(tce, lost_window)
 			    PAGE));
 	EXPECT_EQ(-EAGAIN, event_next(events, &event));
 	EXPECT_EQ(0, unmap_at(self, TEST_IOVA + 2 * PAGE, PAGE));
+	/* The other one has gone with it. */
+	EXPECT_EQ(0, map_at(self, self->mem + TCE_64K, base + TCE_64K,
+			    TCE_64K));
+	ASSERT_EQ(0, event_next(events, &event));
+	EXPECT_EQ(IOMMU_EVENT_WINDOW_LOST, event.type);
+	EXPECT_EQ(base, event.iova);
+	EXPECT_EQ(GIB, event.length);
 
 	ASSERT_EQ(0, vfio_detach(dev->fd));
 	ASSERT_EQ(0, vfio_attach(dev->fd, self->ioasid));
 	EXPECT_TRUE(reaches(dev, TEST_IOVA, self->mem));
 	EXPECT_TRUE(reaches(dev, TEST_IOVA + PAGE, self->mem + PAGE));
+	EXPECT_TRUE(reaches(dev, base, self->mem));
+	EXPECT_TRUE(reaches(dev, base + TCE_64K, self->mem + TCE_64K));
 	close(events);
 	dev_close(dev);
 	/* As it was */
@@ -714,9 +945,9 @@ static __u32 eeh_state(struct _test_data_tce *self)
 }
 
 /* As a program does it that cannot go on with what the device has done */
-static int eeh_reset(struct _test_data_tce *self)
+static int eeh_reset(struct _test_data_tce *self, __u32 how)
 {
-	int rc = eeh(self, IOMMU_EEH_RESET_HOT, NULL);
+	int rc = eeh(self, how, NULL);
 
 	if (!rc)
 		rc = eeh(self, IOMMU_EEH_RESET_DEACTIVATE, NULL);
@@ -742,11 +973,14 @@ TEST_F(tce, eeh)
 	EXPECT_EQ(EEH_NORMAL, state);
 	ASSERT_EQ(0, attach(self));
 	ASSERT_EQ(0, map_at(self, self->mem, TEST_IOVA, PAGE));
-	ASSERT_EQ(0, eeh_reset(self));
+	EXPECT_EQ(0, eeh(self, IOMMU_EEH_ENABLE, NULL));
+	ASSERT_EQ(0, eeh_reset(self, IOMMU_EEH_RESET_HOT));
 	EXPECT_EQ(EEH_NORMAL, eeh_state(self));
 	EXPECT_TRUE(works(self));
 
 	ASSERT_EQ(0, file_write(EEH_FREEZE, self->dev.name));
+	EXPECT_EQ(EEH_FROZEN, eeh_state(self));
+	EXPECT_EQ(-EIO, eeh(self, IOMMU_EEH_ENABLE, NULL));
 	EXPECT_EQ(EEH_FROZEN, eeh_state(self));
 	EXPECT_EQ(0, eeh(self, IOMMU_EEH_UNFREEZE_IO, NULL));
 	EXPECT_EQ(EEH_DMA_FROZEN, eeh_state(self));
@@ -756,9 +990,15 @@ TEST_F(tce, eeh)
 
 	ASSERT_EQ(0, file_write(EEH_FREEZE, self->dev.name));
 	EXPECT_EQ(EEH_FROZEN, eeh_state(self));
-	ASSERT_EQ(0, eeh_reset(self));
+	ASSERT_EQ(0, eeh_reset(self, IOMMU_EEH_RESET_FUNDAMENTAL));
 	EXPECT_EQ(EEH_NORMAL, eeh_state(self));
 	EXPECT_TRUE(works(self));
+	EXPECT_EQ(0, eeh(self, IOMMU_EEH_DISABLE, NULL));
+	EXPECT_EQ(EEH_NORMAL, eeh_state(self));
+	EXPECT_TRUE(works(self));
+	/* The firmware that is emulated cannot make an error. */
+	EXPECT_EQ(-EIO, eeh(self, IOMMU_EEH_INJECT_ERR, NULL));
+	EXPECT_EQ(EEH_NORMAL, eeh_state(self));
 }
 
 TEST_HARNESS_MAIN

@@ -281,6 +281,18 @@ TEST_F(windows, end_of_addresses)
 	EXPECT_EQ(half / 2, iova);
 }
 
+/* The next address for such a page would be behind the last one. */
+TEST_F(windows, end_of_aligned_addresses)
+{
+	const __u64 half = 1ULL << 63;
+	__u64 iova = 0;
+
+	ASSERT_EQ(0, create(self, PAGE, 0, half + PAGE));
+	EXPECT_EQ(-EADDRINUSE,
+		  ioasid_window_create(self->iommu, self->ioasid, 0, half,
+				       &iova, half));
+}
+
 TEST_F(windows, of_a_child)
 {
 	__u64 base = TEST_IOVA;
