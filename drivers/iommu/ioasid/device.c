@@ -180,8 +180,10 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 	if (rc)
 		goto err_object;
 	if (idev->backend->claimed) {
-		guard(mutex)(&group->lock);
-		idev->backend->claimed(idev);
+		scoped_guard(mutex, &group->lock)
+			rc = idev->backend->claimed(idev);
+		if (rc)
+			goto err_claim;
 	}
 
 	idev->ictx = ictx;
@@ -196,6 +198,8 @@ struct iommufd_device *iommufd_device_bind(struct iommufd_ctx *ictx,
 	ioasid_object_publish(ictx, &idev->obj);
 	return idev;
 
+err_claim:
+	iommu_device_release_dma_owner(dev);
 err_object:
 	ioasid_object_abort(ictx, &idev->obj);
 err_group:

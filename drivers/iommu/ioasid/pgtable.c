@@ -749,14 +749,20 @@ static int read_dirty(struct iova_bitmap *bitmap, unsigned long first,
 	const struct read_dirty *args = opaque;
 	struct iommu_domain *domain = args->pt->domain;
 	/* Not initialized anew: it may hold what was taken out. */
+	struct iommu_iotlb_gather *gather = &args->pt->gather;
 	struct iommu_dirty_bitmap dirty = {
 		.bitmap = bitmap,
-		.gather = &args->pt->gather,
+		.gather = gather,
 	};
+	int rc;
 
-	return domain->dirty_ops->read_and_clear_dirty(domain, args->first,
-						       args->length,
-						       args->flags, &dirty);
+	rc = domain->dirty_ops->read_and_clear_dirty(domain, args->first,
+						     args->length, args->flags,
+						     &dirty);
+	/* What use_single_entries() is for concerns the smallest pages, too. */
+	if (gather->end)
+		gather->end |= BIT(__ffs(domain->pgsize_bitmap)) - 1;
+	return rc;
 }
 
 /**

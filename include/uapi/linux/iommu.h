@@ -934,7 +934,7 @@ struct iommu_event_fd {
 /**
  * enum iommu_eeh_op - What DEVICE_EEH does
  * @IOMMU_EEH_DISABLE: Freeze the endpoint on errors no more.
- * @IOMMU_EEH_ENABLE: Freeze it on errors. EIO if it is frozen already.
+ * @IOMMU_EEH_ENABLE: Freeze it on errors. If it is frozen, let it go on.
  * @IOMMU_EEH_UNFREEZE_IO: Let a frozen endpoint's registers be read and written.
  * @IOMMU_EEH_UNFREEZE_DMA: Let a frozen endpoint do DMA.
  * @IOMMU_EEH_GET_STATE: Tell the endpoint's state.
@@ -944,7 +944,8 @@ struct iommu_event_fd {
  * @IOMMU_EEH_CONFIGURE: Configure bridges and devices after a reset.
  * @IOMMU_EEH_INJECT_ERR: Let an error happen. EIO below a hypervisor.
  *
- * They are numbered and do what VFIO_EEH_PE_OP of a VFIO container does.
+ * They are numbered and do what VFIO_EEH_PE_OP of a VFIO container does, but for
+ * INJECT_ERR. On bare metal a hot reset is a fundamental one.
  */
 enum iommu_eeh_op {
 	IOMMU_EEH_DISABLE = 0,

@@ -35,7 +35,8 @@ struct iova_ranges;
  * @isolated_msi: Whether none of the devices of a group can raise the interrupt of
  *                another's.
  * @claimed: The DMA of a device's group has been blocked, maybe not for the first
- *           time; NULL if there is nothing else to do. The lock of the group is held.
+ *           time; NULL if there is nothing else to do. The lock of the group is
+ *           held. Return: 0 or an errno of iommufd_device_bind().
  * @alloc_domain: Makes a page table for a device, for iommu_domain_free(). With
  *                @pasid it is to be usable with PASIDs, with @dirty it must be
  *                able to tell what is written. Return: it, or an error pointer;
@@ -77,7 +78,7 @@ struct ioasid_backend {
 	bool restores;
 	bool (*owns)(struct iommufd_device *idev);
 	bool (*isolated_msi)(struct iommufd_device *idev);
-	void (*claimed)(struct iommufd_device *idev);
+	int (*claimed)(struct iommufd_device *idev);
 	struct iommu_domain *(*alloc_domain)(struct iommufd_device *idev,
 					     bool pasid, bool dirty);
 	bool (*suits)(const struct iommufd_hw_pagetable *pt,

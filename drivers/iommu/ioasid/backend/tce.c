@@ -189,6 +189,20 @@ static void kill_entries(struct iommu_table *tbl, unsigned long entry,
 	iommu_flush_tce(tbl);
 }
 
+/* Takes entries out: some of a table with one level, or whole levels of another. */
+static void clear_levels(struct iommu_table *tbl, unsigned long entry,
+			 unsigned long num)
+{
+	unsigned long part;
+
+	for (; num; num -= part, entry += part) {
+		part = min(num, AT_ONCE);
+		tbl->it_ops->clear(tbl, entry, part);
+		cond_resched();
+	}
+	iommu_flush_tce(tbl);
+}
+
 /*
  * Takes entries out. Not ->clear() where tables have levels: in 7.2 it skips the
  * wrong entries behind a level that is missing, if it does not start at one.
@@ -200,15 +214,14 @@ static void clear_entries(struct iommu_table *tbl, unsigned long entry,
 	unsigned long phys, i;
 
 	if (!tbl->it_indirect_levels) {
-		tbl->it_ops->clear(tbl, entry, num);
-	} else {
-		for (i = 0; i < num; i++) {
-			phys = 0;
-			direction = DMA_NONE;
-			tbl->it_ops->xchg_no_kill(tbl, entry + i, &phys,
-						  &direction);
-			cond_resched();
-		}
+		clear_levels(tbl, entry, num);
+		return;
+	}
+	for (i = 0; i < num; i++) {
+		phys = 0;
+		direction = DMA_NONE;
+		tbl->it_ops->xchg_no_kill(tbl, entry + i, &phys, &direction);
+		cond_resched();
 	}
 	kill_entries(tbl, entry, num);
 }
@@ -532,16 +545,9 @@ static int unset_window(struct iommu_table_group *tg, unsigned int num,
 static void clear_slot(const struct tce_slot *slot)
 {
 	struct iommu_table *tbl = slot->tbl;
-	unsigned long entry = slot->first >> tbl->it_page_shift;
-	unsigned long end = (slot->last >> tbl->it_page_shift) + 1;
-	unsigned long num;
 
-	for (; entry < end; entry += num) {
-		num = min(end - entry, AT_ONCE);
-		tbl->it_ops->clear(tbl, entry, num);
-		cond_resched();
-	}
-	iommu_flush_tce(tbl);
+	clear_levels(tbl, slot->first >> tbl->it_page_shift,
+		     (slot->last - slot->first + 1) >> tbl->it_page_shift);
 }
 
 static void close_slot(struct tce_domain *tce, unsigned int num)
@@ -563,8 +569,12 @@ static void close_slot(struct tce_domain *tce, unsigned int num)
 	} else {
 		/* What hardware still knows must not be freed, nor lead anywhere. */
 		pr_err("cannot close a DMA window, its table is lost\n");
-		if (!below_hypervisor())
+		if (!below_hypervisor()) {
 			clear_slot(slot);
+			/* For what is cached of it */
+			list_for_each_entry(group, &tce->groups, entry)
+				group->tg->ops->unset_window(group->tg, num);
+		}
 	}
 	count_charge(tce, slot->charge, false);
 	mem_uncharge_later(slot->charge);
@@ -654,14 +664,20 @@ static bool tce_isolated_msi(struct iommufd_device *idev)
 /*
  * On bare metal an endpoint reaches all memory by its second window while the kernel
  * has it. The platform closes that when the endpoint is claimed, but not if it could
- * not make the default window when the last claim ended.
+ * not make the default window when the last claim ended. What is attached has windows
+ * of ours.
  */
-static void tce_claimed(struct iommufd_device *idev)
+static int tce_claimed(struct iommufd_device *idev)
 {
 	struct iommu_table_group *tg = table_group_of(idev);
+	unsigned int i;
 
-	if (!below_hypervisor() && !tg->tables[1])
-		tg->ops->unset_window(tg, 1);
+	if (below_hypervisor() || !xa_empty(&idev->group->slots))
+		return 0;
+	for (i = 0; i < NUM_SLOTS; i++)
+		if (!tg->tables[i] && tg->ops->unset_window(tg, i))
+			return -EIO;
+	return 0;
 }
 
 static unsigned int slot_of(const struct iommu_table_group *tg,
@@ -1083,13 +1099,35 @@ static void tce_window_remove(struct iommufd_hw_pagetable *pt,
 /* ---- errors ---- */
 
 #ifdef CONFIG_EEH
+/*
+ * Who takes a device away holds its lock, and that of all PCI devices, and waits for
+ * this. So nothing is asked of the platform that may wait for those.
+ */
+
+/* EEH_OPT_ENABLE does that, too, but resets some devices instead. */
+static int enable_endpoint(struct eeh_pe *pe)
+{
+	int rc;
+
+	switch (eeh_pe_get_state(pe)) {
+	case EEH_PE_STATE_NORMAL:
+		return 0;
+	case EEH_PE_STATE_STOPPED_IO_DMA:
+	case EEH_PE_STATE_STOPPED_DMA:
+		rc = eeh_pe_set_option(pe, EEH_OPT_THAW_MMIO);
+		return rc ? rc : eeh_pe_set_option(pe, EEH_OPT_THAW_DMA);
+	default:
+		return -EIO;
+	}
+}
+
 static int set_eeh_option(struct eeh_pe *pe, u32 op)
 {
 	switch (op) {
 	case IOMMU_EEH_DISABLE:
 		return eeh_pe_set_option(pe, EEH_OPT_DISABLE);
 	case IOMMU_EEH_ENABLE:
-		return eeh_pe_set_option(pe, EEH_OPT_ENABLE);
+		return enable_endpoint(pe);
 	case IOMMU_EEH_UNFREEZE_IO:
 		return eeh_pe_set_option(pe, EEH_OPT_THAW_MMIO);
 	case IOMMU_EEH_UNFREEZE_DMA:
@@ -1099,11 +1137,20 @@ static int set_eeh_option(struct eeh_pe *pe, u32 op)
 	}
 }
 
+/*
+ * On bare metal, a hot reset is one of the bus, for all devices of which it takes the
+ * lock, and so does a look for a bus that is not known any more.
+ */
 static int reset_endpoint(struct eeh_pe *pe, u32 op)
 {
+	int hot = below_hypervisor() ? EEH_RESET_HOT : EEH_RESET_FUNDAMENTAL;
+
+	if (!below_hypervisor() && !(pe->type & (EEH_PE_PHB | EEH_PE_VF)) &&
+	    !(pe->state & EEH_PE_PRI_BUS))
+		return -EIO;
 	switch (op) {
 	case IOMMU_EEH_RESET_HOT:
-		return eeh_pe_reset(pe, EEH_RESET_HOT, true);
+		return eeh_pe_reset(pe, hot, true);
 	case IOMMU_EEH_RESET_FUNDAMENTAL:
 		return eeh_pe_reset(pe, EEH_RESET_FUNDAMENTAL, true);
 	default:
@@ -1111,24 +1158,10 @@ static int reset_endpoint(struct eeh_pe *pe, u32 op)
 	}
 }
 
-/*
- * Whether the platform would wait for the lock of who adds and removes devices, who
- * may be waiting for the caller to let go of this one.
- */
-static bool may_lock_bus(struct eeh_pe *pe, u32 op)
-{
-	if (op == IOMMU_EEH_INJECT_ERR)
-		return below_hypervisor();
-	return op == IOMMU_EEH_ENABLE &&
-	       eeh_pe_get_state(pe) != EEH_PE_STATE_NORMAL;
-}
-
 static int do_eeh(struct eeh_pe *pe, struct iommu_device_eeh *cmd)
 {
 	int rc;
 
-	if (may_lock_bus(pe, cmd->op))
-		return -EIO;
 	switch (cmd->op) {
 	case IOMMU_EEH_GET_STATE:
 		rc = eeh_pe_get_state(pe);
@@ -1142,6 +1175,8 @@ static int do_eeh(struct eeh_pe *pe, struct iommu_device_eeh *cmd)
 	case IOMMU_EEH_CONFIGURE:
 		return eeh_pe_configure(pe);
 	case IOMMU_EEH_INJECT_ERR:
+		if (below_hypervisor())
+			return -EIO;
 		return eeh_pe_inject_err(pe, cmd->err_type, cmd->err_func,
 					 cmd->err_addr, cmd->err_mask);
 	default:

@@ -356,6 +356,38 @@ TEST_F_TIMEOUT(dirty, copy_while_device_writes, 60)
 	munmap(shadow, self->size);
 }
 
+/*
+ * A page that several entries of a table make is clean as a whole when it was read, and
+ * noted again, wherever in it something is written.
+ */
+TEST_F(dirty, end_of_a_page)
+{
+	const __u64 size = variant->huge || PAGE > 4096 ? 0x10000 : PAGE;
+	struct dma_device other;
+	char settings[64];
+	__u64 bits;
+	__u32 hwpt;
+	int i;
+
+	snprintf(settings, sizeof(settings), "page_sizes=0x%llx", size);
+	ASSERT_EQ(0, test_iommu_make("b", settings));
+	ASSERT_EQ(0, test_device_make("b", "two", NULL, &other));
+	ASSERT_EQ(0, dev_open_bind(&other, self->iommu));
+	ASSERT_EQ(0, hwpt_alloc(self->iommu, other.dev_id, self->ioas,
+				IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &hwpt));
+	ASSERT_EQ(0, vfio_attach(other.fd, hwpt));
+	ASSERT_EQ(0, hwpt_track(self->iommu, hwpt, true));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, test_device_fill(&other, TEST_IOVA + size - 8, 8,
+					      MARK));
+		bits = 0;
+		ASSERT_EQ(0, hwpt_dirty(self->iommu, hwpt, 0, TEST_IOVA, size,
+					size, &bits));
+		EXPECT_EQ(1, bits);
+	}
+	dev_close(&other);
+}
+
 /* Each table knows what has gone through it, also when the device has left. */
 TEST_F(dirty, tables_know_by_themselves)
 {

@@ -980,7 +980,11 @@ TEST_F(tce, eeh)
 
 	ASSERT_EQ(0, file_write(EEH_FREEZE, self->dev.name));
 	EXPECT_EQ(EEH_FROZEN, eeh_state(self));
-	EXPECT_EQ(-EIO, eeh(self, IOMMU_EEH_ENABLE, NULL));
+	EXPECT_EQ(0, eeh(self, IOMMU_EEH_ENABLE, NULL));
+	EXPECT_EQ(EEH_NORMAL, eeh_state(self));
+	EXPECT_TRUE(works(self));
+
+	ASSERT_EQ(0, file_write(EEH_FREEZE, self->dev.name));
 	EXPECT_EQ(EEH_FROZEN, eeh_state(self));
 	EXPECT_EQ(0, eeh(self, IOMMU_EEH_UNFREEZE_IO, NULL));
 	EXPECT_EQ(EEH_DMA_FROZEN, eeh_state(self));
